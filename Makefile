@@ -1,0 +1,69 @@
+# Everything starts here: each target sets up what it needs, once, and says nothing when there is nothing to do.
+#
+#   make demo     the whole stack on this machine, until Ctrl-C
+#   make test     all tests              make lint     style and types
+#   make bench    the benchmarks         make clean    remove all that was made here, data included
+#
+# Needed: Python 3.11 or 3.12 and make. Java, Kafka, PostgreSQL and S3 come as packages.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := demo
+.DELETE_ON_ERROR:
+.PHONY: demo test lint bench clean setup setup-dev jars-lock
+
+# Settings of the stack for `make demo`, for example: make demo STACK="--brokers 3"
+STACK ?=
+DIRECTORY ?= .paystream
+
+# --no-deps: the lock files name every package that is needed, so there is nothing to resolve.
+PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps
+# Kafka's jars are fetched with whichever packages the goal needs anyway.
+PACKAGES := $(if $(filter test lint bench setup-dev,$(MAKECMDGOALS)),.venv/.dev,.venv/.demo)
+
+demo: .venv/.demo .jgo/verified
+	@exec .venv/bin/python -m paystream stack up --directory $(DIRECTORY) --end-with-parent $(STACK)
+
+test: .venv/.dev .jgo/verified
+	.venv/bin/python -m pytest -q
+
+lint: .venv/.dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: .venv/.dev .jgo/verified
+	.venv/bin/python -m bench
+
+setup: .venv/.demo .jgo/verified
+setup-dev: .venv/.dev .jgo/verified
+
+clean:
+	@if [ -x .venv/bin/python ] && [ -e $(DIRECTORY) ]; then \
+		.venv/bin/python -m sandbox.stack down --directory $(DIRECTORY) && \
+		.venv/bin/python -m sandbox.stack erase --directory $(DIRECTORY); \
+	fi
+	rm -rf .venv .jgo $(DIRECTORY) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The packages for tests contain those of the demo, in the same versions.
+.venv/.dev: requirements-dev.lock pyproject.toml .venv/bin/python
+	@echo "installing Python packages for tests into .venv"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-build-isolation --editable .
+	@touch .venv/.demo $@
+
+.venv/.demo: requirements.lock pyproject.toml .venv/bin/python
+	@echo "installing Python packages into .venv"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv/bin/python:
+	@PYTHON="$(PYTHON)" sh sandbox/make-venv .venv
+
+.jgo/verified: jgo.toml jgo.lock.toml | $(PACKAGES)
+	@echo "fetching Kafka's jars into .jgo"
+	@.venv/bin/python -m sandbox.jars
+	@touch $@
+
+jars-lock: $(PACKAGES)
+	.venv/bin/python -m sandbox.jars --lock

@@ -1,0 +1,162 @@
+"""Replies to commands: one partition of `payments.replies`, read from its end on by this process alone.
+
+The partition is drawn by chance at the start, so that processes spread, and named in every command; replies that nobody
+here awaits are other processes' and are ignored. The position is known before the partition is named to anybody, so no
+reply to a command of ours can lie before it. A reply that is lost costs its client a wait and nothing else.
+
+Driven by `server`: a thread reads and hands the replies to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ingress.metrics import Metrics
+from ingress.ports import Waiter
+from schemas.codec import CodecError, decode
+from schemas.commands import CommandReply
+from schemas.identifiers import CommandId
+from schemas.topics import REPLIES
+
+__all__ = ["KafkaReplies", "Waiters"]
+
+_ASK_SECONDS = 2.0
+_RETRY_SECONDS = 0.2
+_POLL_SECONDS = 0.1
+_BATCH_MAX = 500
+
+_logger = logging.getLogger(__name__)
+
+
+class Waiters:
+    """Who waits for the replies to which command. Several requests may wait for one command: a client that repeats."""
+
+    def __init__(self) -> None:
+        self._by_command: dict[CommandId, list[Waiter]] = {}
+
+    def expect(self, command_id: CommandId) -> Waiter:
+        """Begin to wait."""
+        waiter = Waiter(command_id)
+        self._by_command.setdefault(command_id, []).append(waiter)
+        return waiter
+
+    def dismiss(self, waiter: Waiter) -> None:
+        """No longer wait."""
+        waiters = self._by_command[waiter.command_id]
+        waiters.remove(waiter)
+        if not waiters:
+            del self._by_command[waiter.command_id]
+
+    def hear(self, reply: CommandReply) -> bool:
+        """Give the reply to those who wait for it; whether there was anybody."""
+        waiters = self._by_command.get(reply.command_id, ())
+        for waiter in waiters:
+            # The second reply says all that the first would have said, should that one be lost.
+            for future in (waiter.first, waiter.left_processing) if reply.left_processing else (waiter.first,):
+                if not future.done():
+                    future.set_result(reply)
+        return bool(waiters)
+
+
+class KafkaReplies(Waiters):
+    """The consumer of replies."""
+
+    def __init__(self, *, bootstrap: str, client_id: str, metrics: Metrics, topic: str = REPLIES.name) -> None:
+        super().__init__()
+        self._config: dict[str, object] = {
+            "bootstrap.servers": bootstrap,
+            "client.id": client_id,
+            # The client insists on a group; nothing is ever committed and no group is joined.
+            "group.id": client_id,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_uncommitted",
+            "auto.offset.reset": "latest",
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 500,
+            "fetch.error.backoff.ms": 50,
+            "error_cb": lambda error: _logger.debug("replies: %s", error),
+            "log_level": 2,
+        }
+        self._topic = topic
+        self._metrics = metrics
+        self._partition: int | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def partition(self) -> int | None:
+        """The partition that is read; None until its position is known."""
+        return self._partition
+
+    def start(self) -> None:
+        """Begin to look for a partition; returns at once."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="replies", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _in_place(self, partition: int | None) -> None:
+        self._partition = partition
+
+    def _hear_all(self, replies: list[CommandReply]) -> None:
+        for reply in replies:
+            self._metrics.replies.labels("yes" if self.hear(reply) else "no").inc()
+
+    # What follows runs in the consumer's thread.
+
+    def _run(self) -> None:
+        consumer = Consumer(self._config)
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._read(consumer)
+                except KafkaException as error:
+                    _logger.warning("replies cannot be read: %s", error)
+                    self._in_loop(self._in_place, None)
+                    self._stopping.wait(_RETRY_SECONDS)
+        finally:
+            consumer.close()
+
+    def _read(self, consumer: Consumer) -> None:
+        """Take a partition at its end and read it until told to stop; raises KafkaException."""
+        topic = consumer.list_topics(self._topic, timeout=_ASK_SECONDS).topics[self._topic]
+        if topic.error is not None:
+            raise KafkaException(topic.error)
+        partition = secrets.choice(list(topic.partitions))
+        _, end = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=_ASK_SECONDS)
+        consumer.assign([TopicPartition(self._topic, partition, end)])
+        self._in_loop(self._in_place, partition)
+        while not self._stopping.is_set():
+            message = consumer.poll(_POLL_SECONDS)
+            if message is not None:
+                messages = [message, *consumer.consume(_BATCH_MAX, 0)]
+                self._in_loop(self._hear_all, [reply for one in messages if (reply := _reply(one)) is not None])
+
+    def _in_loop(self, call: Callable[..., None], *arguments: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+
+def _reply(message: Message) -> CommandReply | None:
+    error = message.error()
+    if error is not None:
+        if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KafkaException(error)
+        _logger.warning("replies: %s", error)
+        return None
+    try:
+        record = decode(message.value() or b"")
+    except CodecError as corrupt:
+        _logger.error("offset %s of the replies is no record: %s", message.offset(), corrupt)  # noqa: TRY400
+        return None
+    return record if isinstance(record, CommandReply) else None

@@ -1,0 +1,149 @@
+"""Puts each long-running process together from its settings, and runs it until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+
+from paystream.settings import Settings
+from topology import payments, postgres, processing, reconciliation
+from topology.calls.slots import ProcessorLimits
+from topology.kafka import FlowSpec, FlowStatus, KafkaConfig, NoSide, Side, StartOffsets, plain_producer, run_flow
+from topology.kafka.flow import BuildFlow
+from topology.processors import HttpJsonProcessor, HttpProcessorConfig, Processor, declared_capabilities
+from topology.serving import serve_health
+
+__all__ = ["FLOWS", "run_ingress"]
+
+CARD_NETWORK = "cardnet"
+# How long the card network promises to remember a key: its contract, not a setting.
+_CARD_NETWORK_REMEMBERS_SECONDS = 7 * 86_400.0
+
+
+def run_ingress(settings: Settings) -> None:
+    """Serve the merchant API."""
+    from ingress.client_secret import ClientSecretKey
+    from ingress.server import IngressConfig, serve
+
+    key_id, key = settings["client_secret_key"]
+    serve(
+        IngressConfig(
+            host=settings["http_host"],
+            port=settings["http_port"],
+            kafka_bootstrap=settings["kafka_bootstrap"],
+            postgres_uri=settings["postgres_uri"],
+            api_keys={entry.key: entry.merchant_id for entry in settings["api_keys"]},
+            client_secret_key=ClientSecretKey(id=key_id, key=key),
+            public_url=settings["public_url"],
+            instance=settings["instance"],
+            route=settings["route"],
+            processors=(CARD_NETWORK,),
+        )
+    )
+
+
+def run_payments(settings: Settings) -> None:
+    """Fold commands, results and timers."""
+    producer = plain_producer(_kafka(settings), client=f"payments-replies-{settings['instance']}")
+    _run(settings, payments.FLOW, payments.build, side=payments.RepliesSide(producer))
+
+
+def run_processing(settings: Settings) -> None:
+    """Call processors."""
+    limits = ProcessorLimits(
+        in_flight_max=settings["calls_in_flight"], deadline_seconds=settings["call_deadline_seconds"]
+    )
+    side = processing.ProcessingSide(
+        _processors(settings),
+        processing.ProcessingConfig(default_limits=limits),
+        partitions=settings["partitions"],
+    )
+    _run(settings, processing.FLOW, processing.build, side=side)
+
+
+def run_reconciliation(settings: Settings) -> None:
+    """Look up what is in doubt, and let deadlines pass."""
+    *steps, every = settings["ladder_seconds"]
+    side = reconciliation.ReconciliationSide(
+        _processors(settings),
+        reconciliation.ReconciliationTimes(
+            ladder_seconds=tuple(steps) or (every,),
+            ladder_then_every_seconds=every,
+            abandonment_seconds=settings["abandonment_seconds"],
+            challenge_seconds=settings["challenge_timeout_seconds"],
+            doubt_alert_seconds=settings["doubt_alert_seconds"],
+            lookup_deadline_seconds=settings["call_deadline_seconds"],
+        ),
+        partitions=settings["partitions"],
+    )
+    _run(settings, reconciliation.FLOW, reconciliation.build, side=side)
+
+
+def run_postgres(settings: Settings) -> None:
+    """Project events into the read model."""
+    from sinks.postgres import ReadModelWriter
+
+    projection = postgres.Projection(ReadModelWriter(settings["postgres_uri"]))
+    try:
+        _run(
+            settings,
+            postgres.FLOW,
+            lambda context: postgres.build(context, projection=projection),
+            side=NoSide(),
+            start=postgres.ReadModelOffsets(projection),
+        )
+    finally:
+        projection.close()
+
+
+FLOWS: dict[str, tuple[Callable[[Settings], None], tuple[str, ...]]] = {
+    "payments": (run_payments, ()),
+    "processing": (run_processing, ("card_network_url", "public_url")),
+    "reconciliation": (run_reconciliation, ("card_network_url", "public_url")),
+    "postgres": (run_postgres, ("postgres_uri",)),
+}
+"""Each flow by name: what runs it, and the settings that it needs besides Kafka's."""
+
+
+def _processors(settings: Settings) -> Sequence[Processor]:
+    url = settings["card_network_url"]
+    capabilities = declared_capabilities(url, deduplication_seconds=_CARD_NETWORK_REMEMBERS_SECONDS)
+    config = HttpProcessorConfig(
+        name=CARD_NETWORK,
+        base_url=url,
+        public_url=settings["public_url"],
+        capabilities=capabilities,
+        connections_max=settings["calls_in_flight"],
+    )
+    return [HttpJsonProcessor(config)]
+
+
+def _kafka(settings: Settings) -> KafkaConfig:
+    return KafkaConfig(bootstrap=settings["kafka_bootstrap"])
+
+
+def _run(
+    settings: Settings, spec: FlowSpec, build: BuildFlow, *, side: Side, start: StartOffsets | None = None
+) -> None:
+    """Run a flow with its health served beside it. SIGTERM and SIGINT stop it cleanly."""
+    asked_to_stop: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: asked_to_stop.append(received))
+    status = FlowStatus()
+    server = serve_health(
+        host=settings["http_host"], port=settings["http_port"], ready=lambda: status.shards is not None
+    )
+    try:
+        run_flow(
+            spec,
+            build,
+            config=_kafka(settings),
+            instance=settings["instance"],
+            side=side,
+            stopping=lambda: bool(asked_to_stop),
+            status=status,
+            start=start,
+        )
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,50 @@
+"""`python -m sandbox.stack up|down|status|erase`: the stack or parts of it, without Paystream's own command line.
+
+python -m sandbox.stack up --directory DIR --parts kafka,postgres
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sandbox.stack import EVERYTHING, Part, StackError, StackOptions, down, erase, status, up
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.stack", description=__doc__)
+    parser.add_argument("command", choices=["up", "down", "status", "erase"])
+    parser.add_argument("--directory", type=Path, default=Path(".paystream"), help="where the data is (%(default)s)")
+    parser.add_argument("--parts", type=_parts, default=EVERYTHING, help="comma list of " + ", ".join(Part))
+    parser.add_argument("--brokers", type=int, default=1, help="1 or 3")
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--ingress-processes", type=int, default=1)
+    parser.add_argument(
+        "--end-with-parent", action="store_true", help="end when the process that started this one ends"
+    )
+    chosen = parser.parse_args(arguments)
+    if chosen.command != "up":
+        return {"down": down, "status": status, "erase": erase}[chosen.command](chosen.directory)
+    try:
+        options = StackOptions(
+            directory=chosen.directory,
+            parts=chosen.parts,
+            brokers=chosen.brokers,
+            partitions=chosen.partitions,
+            ingress_processes=chosen.ingress_processes,
+            ends_with_parent=chosen.end_with_parent,
+        )
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return up(options)
+
+
+def _parts(text: str) -> frozenset[Part]:
+    return frozenset(Part(name) for name in text.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What a stack consists of: from the options, its children and tasks in their order, and their addresses.
+
+Makes the data directories and writes the settings of the parts. Driven by `stack`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sandbox.stack import kafka, postgres, s3, services
+from sandbox.stack.credentials import Credentials, load_credentials
+from sandbox.stack.description import Addresses
+from sandbox.stack.layout import Layout
+from sandbox.stack.options import Part, StackOptions
+from sandbox.stack.ports import choose_ports
+from sandbox.stack.spec import ChildSpec, TaskSpec
+
+__all__ = ["Composer", "Composition", "compose"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """A stack before it runs."""
+
+    addresses: Addresses
+    items: tuple[ChildSpec | TaskSpec, ...]
+
+
+Composer = Callable[[StackOptions, Layout], Composition]
+"""Makes a composition; tests have their own."""
+
+
+def compose(options: StackOptions, layout: Layout) -> Composition:
+    """Choose ports, make secrets and directories, and describe what is to run."""
+    credentials = load_credentials(layout.secrets)
+    ports = choose_ports(list(_port_names(options)), layout.ports)
+    parts, items = options.parts, list[ChildSpec | TaskSpec]()
+    kafka_address = postgres_uri = None
+    if Part.KAFKA in parts:
+        cluster = kafka.brokers(options.brokers, ports=ports, layout=layout)
+        items += kafka.kafka_items(cluster, cluster_id=credentials.kafka_cluster_id)
+        kafka_address = ",".join(broker.address for broker in cluster)
+    if Part.POSTGRES in parts:
+        server = postgres.plan_server(
+            layout,
+            port=ports["postgres"],
+            superuser_password=credentials.postgres_superuser_password,
+            owner_password=credentials.postgres_password,
+        )
+        items += postgres.postgres_items(server)
+        postgres_uri = server.uri
+    if Part.S3 in parts:
+        keys = {"access_key": credentials.s3_access_key, "secret_key": credentials.s3_secret_key}
+        items.append(s3.s3_child(layout, ports=ports, **keys))
+    if Part.CARD_NETWORK in parts:
+        items.append(services.card_network_child(options, layout=layout, port=ports["card-network"]))
+    addresses = _addresses(options, ports, credentials, kafka_address=kafka_address, postgres_uri=postgres_uri)
+    environment = _environment(addresses, credentials, partitions=options.partitions, brokers=options.brokers)
+    infrastructure = frozenset(item.name for item in items)
+    items += services.paystream_items(options, environment=environment, ports=ports, infrastructure=infrastructure)
+    return Composition(addresses=addresses, items=tuple(items))
+
+
+def _port_names(options: StackOptions) -> Iterator[str]:
+    if Part.KAFKA in options.parts:
+        yield from kafka.port_names(options.brokers)
+    if Part.POSTGRES in options.parts:
+        yield "postgres"
+    if Part.S3 in options.parts:
+        yield from s3.PORT_NAMES
+    if Part.CARD_NETWORK in options.parts:
+        yield "card-network"
+    yield from (process.name for process in services.service_processes(options))
+
+
+def _addresses(
+    options: StackOptions,
+    ports: dict[str, int],
+    credentials: Credentials,
+    *,
+    kafka_address: str | None,
+    postgres_uri: str | None,
+) -> Addresses:
+    def url(name: str) -> str:
+        return f"http://127.0.0.1:{ports[name]}"
+
+    processes = services.service_processes(options)
+    return Addresses(
+        kafka=kafka_address,
+        postgres=postgres_uri,
+        s3=url("s3") if Part.S3 in options.parts else None,
+        card_network=url("card-network") if Part.CARD_NETWORK in options.parts else None,
+        ingress_processes=tuple(url(process.name) for process in processes if process.part is Part.INGRESS),
+        services={process.name: url(process.name) for process in processes},
+        api_key=credentials.api_key,
+        s3_access_key=credentials.s3_access_key,
+        s3_secret_key=credentials.s3_secret_key,
+    )
+
+
+def _environment(addresses: Addresses, credentials: Credentials, *, partitions: int, brokers: int) -> dict[str, str]:
+    """What every Paystream process is told; what a partial stack lacks is left out."""
+    settings = {
+        "PAYSTREAM_KAFKA_BOOTSTRAP": addresses.kafka,
+        "PAYSTREAM_POSTGRES_URI": addresses.postgres,
+        "PAYSTREAM_CARD_NETWORK_URL": addresses.card_network,
+        "PAYSTREAM_PUBLIC_URL": addresses.ingress,
+        "PAYSTREAM_API_KEYS": f"{addresses.api_key}={services.MERCHANT}",
+        "PAYSTREAM_CLIENT_SECRET_KEY": credentials.client_secret_key,
+        "PAYSTREAM_PARTITIONS": str(partitions),
+        "PAYSTREAM_REPLICATION_FACTOR": str(brokers),
+    }
+    return {key: value for key, value in settings.items() if value is not None}

@@ -1,0 +1,63 @@
+"""What a stack is to consist of. Made by the command line and by tests; read by `stack`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandbox.stack.errors import StackError
+
+__all__ = ["FLOWS", "INFRASTRUCTURE", "Part", "StackOptions"]
+
+FLOWS = ("payments", "processing", "reconciliation", "postgres")
+
+
+class Part(enum.StrEnum):
+    """What can be started by itself."""
+
+    KAFKA = "kafka"
+    POSTGRES = "postgres"
+    S3 = "s3"
+    CARD_NETWORK = "card-network"
+    TOPICS = "topics"
+    MIGRATIONS = "migrations"
+    FLOWS = "flows"
+    INGRESS = "ingress"
+
+
+EVERYTHING = frozenset(Part)
+INFRASTRUCTURE = frozenset({Part.KAFKA, Part.POSTGRES, Part.S3})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """The choices of whoever starts a stack."""
+
+    directory: Path = Path(".paystream")
+    parts: frozenset[Part] = EVERYTHING
+    brokers: int = 1
+    partitions: int = 4
+    flow_processes: Mapping[str, int] = field(default_factory=dict)
+    """How many processes of each flow; one of each that is not named."""
+    ingress_processes: int = 1
+    card_network_arguments: tuple[str, ...] = ()
+    """Passed to the card network as they are, for example `--latency-ms 20`."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the environment of every Paystream process."""
+    ends_with_parent: bool = False
+    """End everything at once when the process that started the stack dies: for `make` and for tests."""
+
+    def __post_init__(self) -> None:
+        if self.brokers not in (1, 3):
+            raise StackError(f"A stack has 1 broker or 3, not {self.brokers}.")
+        if self.partitions < 1 or self.ingress_processes < 0:
+            raise StackError("The numbers of partitions and of ingress processes must be at least 1 and 0.")
+        unknown = self.flow_processes.keys() - set(FLOWS)
+        if unknown:
+            raise StackError(f"There is no flow {', '.join(sorted(unknown))}; the flows are {', '.join(FLOWS)}.")
+
+    def processes_of(self, flow: str) -> int:
+        """How many processes of a flow to run."""
+        return self.flow_processes.get(flow, 1)

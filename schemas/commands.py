@@ -1,0 +1,131 @@
+"""What is asked of a PaymentIntent, and what the answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, TransactionId
+from schemas.payment import Actor, CaptureMethod, Card, PaymentIntent
+from schemas.processing import AuthorizationState, Outcome
+from schemas.times import Micros
+
+__all__ = [
+    "Authorize",
+    "CancelPaymentIntent",
+    "CapturePayment",
+    "CommandBody",
+    "CommandReply",
+    "CreatePaymentIntent",
+    "PaymentCommand",
+    "ResolveTransaction",
+    "ReturnFromChallenge",
+    "VoidPayment",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePaymentIntent:
+    """Open a PaymentIntent."""
+
+    amount_minor: int
+    currency: str
+    capture_method: CaptureMethod
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    absent_at: Micros
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorize:
+    """Attempt to pay: open an authorization."""
+
+    transaction_id: TransactionId
+    payment_method: str
+    card: Card | None = None
+    route: tuple[str, ...]
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturePayment:
+    """Capture an approved authorization."""
+
+    transaction_id: TransactionId
+    amount_minor: int | None = None
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidPayment:
+    """Release an approved authorization."""
+
+    transaction_id: TransactionId
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelPaymentIntent:
+    """Cancel the PaymentIntent; voids what is authorized."""
+
+    transaction_id: TransactionId
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnFromChallenge:
+    """The customer's browser came back, or the processor called: look up how the challenge ended."""
+
+    transaction_id: TransactionId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveTransaction:
+    """A person decides a Transaction in doubt, with evidence."""
+
+    transaction_id: TransactionId
+    outcome: Outcome
+    authorization_state: AuthorizationState | None = None
+    evidence: str
+
+
+CommandBody = (
+    CreatePaymentIntent
+    | Authorize
+    | CapturePayment
+    | VoidPayment
+    | CancelPaymentIntent
+    | ReturnFromChallenge
+    | ResolveTransaction
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCommand:
+    """What somebody asks of a PaymentIntent."""
+
+    id: CommandId
+    payment_intent_id: PaymentIntentId
+    merchant_id: MerchantId
+    livemode: bool
+    at: Micros
+    actor: Actor
+    reply_partition: int | None = None
+    wait: bool = False
+    body: CommandBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandReply:
+    """The answer to a command: a refusal, or the PaymentIntent."""
+
+    command_id: CommandId
+    payment_intent_id: PaymentIntentId
+    sequence: int
+    refusal: str | None = None
+    payment_intent: PaymentIntent | None = None
+    transaction_id: TransactionId | None = None
+    replayed: bool = False
+    left_processing: bool = False
+    forgotten_up_to: Micros | None = None

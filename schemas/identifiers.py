@@ -1,0 +1,115 @@
+"""Typed identifiers, derived from what a request says and never from time or chance.
+
+The same request therefore has the same identifiers on every ingress process and after every crash. An identifier is a
+prefix and 32 lower-case hexadecimal digits: SHA-256 over length-prefixed fields, cut to 128 bits. The fields begin
+with the prefix, so that equal fields under two prefixes have nothing in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NewType
+
+__all__ = [
+    "CommandId",
+    "EventId",
+    "InvalidIdentifier",
+    "MerchantId",
+    "PaymentIntentId",
+    "TransactionId",
+    "command_id",
+    "event_id",
+    "fingerprint",
+    "opened_transaction_id",
+    "parse_merchant_id",
+    "parse_payment_intent_id",
+    "parse_transaction_id",
+    "payment_intent_id",
+    "transaction_id",
+]
+
+PaymentIntentId = NewType("PaymentIntentId", str)
+TransactionId = NewType("TransactionId", str)
+EventId = NewType("EventId", str)
+CommandId = NewType("CommandId", str)
+MerchantId = NewType("MerchantId", str)
+
+_DERIVED = {prefix: re.compile(rf"{prefix}_[0-9a-f]{{32}}", re.ASCII) for prefix in ("pi", "tx", "evt", "cmd")}
+_MERCHANT = re.compile(r"mer_[0-9a-z]{1,64}", re.ASCII)
+
+
+class InvalidIdentifier(ValueError):
+    """The text is no identifier of the kind asked for. The message does not echo it."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"not an identifier of the form {prefix}_…")
+        self.prefix = prefix
+
+
+def _digest(*fields: str | bytes) -> bytes:
+    sha = hashlib.sha256()
+    for field in fields:
+        raw = field if isinstance(field, bytes) else field.encode()
+        sha.update(len(raw).to_bytes(4, "big"))
+        sha.update(raw)
+    return sha.digest()[:16]
+
+
+def payment_intent_id(*, merchant_id: MerchantId, livemode: bool, idempotency_key: str) -> PaymentIntentId:
+    """The PaymentIntent that this merchant opens under this Idempotency-Key."""
+    mode = "live" if livemode else "test"
+    return PaymentIntentId("pi_" + _digest("pi", merchant_id, mode, idempotency_key).hex())
+
+
+def transaction_id(*, payment_intent_id: PaymentIntentId, idempotency_key: str) -> TransactionId:
+    """The Transaction that is opened on this intent under this Idempotency-Key."""
+    return TransactionId("tx_" + _digest("tx", payment_intent_id, "key", idempotency_key).hex())
+
+
+def opened_transaction_id(*, payment_intent_id: PaymentIntentId, sequence: int) -> TransactionId:
+    """The Transaction that the fold itself opens with the event of this sequence."""
+    return TransactionId("tx_" + _digest("tx", payment_intent_id, "sequence", str(sequence)).hex())
+
+
+def event_id(*, payment_intent_id: PaymentIntentId, sequence: int) -> EventId:
+    """The event of this sequence."""
+    return EventId("evt_" + _digest("evt", payment_intent_id, str(sequence)).hex())
+
+
+def command_id(*, payment_intent_id: PaymentIntentId, kind: str, idempotency_key: str, fingerprint: bytes) -> CommandId:
+    """The command; another body under the same key is another command, so that each hears its own answer."""
+    return CommandId("cmd_" + _digest("cmd", payment_intent_id, kind, idempotency_key, fingerprint).hex())
+
+
+def fingerprint(*fields: str | bytes) -> bytes:
+    """128 bits over what a request says, by which another body under the same key is told apart."""
+    return _digest("fingerprint", *fields)
+
+
+def _parse(text: str, prefix: str) -> str:
+    if not _DERIVED[prefix].fullmatch(text):
+        raise InvalidIdentifier(prefix)
+    return text
+
+
+def parse_payment_intent_id(text: str) -> PaymentIntentId:
+    """Check the form of a PaymentIntent's id; raises InvalidIdentifier.
+
+    >>> parse_payment_intent_id("pi_../etc")
+    Traceback (most recent call last):
+    schemas.identifiers.InvalidIdentifier: not an identifier of the form pi_…
+    """
+    return PaymentIntentId(_parse(text, "pi"))
+
+
+def parse_transaction_id(text: str) -> TransactionId:
+    """Check the form of a Transaction's id; raises InvalidIdentifier."""
+    return TransactionId(_parse(text, "tx"))
+
+
+def parse_merchant_id(text: str) -> MerchantId:
+    """Check the form of a merchant's id; raises InvalidIdentifier."""
+    if not _MERCHANT.fullmatch(text):
+        raise InvalidIdentifier("mer")
+    return MerchantId(text)

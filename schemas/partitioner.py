@@ -1,0 +1,38 @@
+"""Which partition a key belongs to: murmur2, as Java's default partitioner and librdkafka's `murmur2_random` have it.
+
+Every writer of the co-partitioned topics uses it, so that consumers in any language agree; the flows check it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+__all__ = ["partition"]
+
+_SEED = 0x9747B28C
+_M = 0x5BD1E995
+_MASK = 0xFFFFFFFF
+
+
+@lru_cache(maxsize=65_536)
+def partition(key: str, partitions: int) -> int:
+    """The partition of a key (UTF-8) among that many.
+
+    >>> partition("pi_00000000000000000000000000000000", 1)
+    0
+    """
+    return (_murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def _murmur2(data: bytes) -> int:
+    length = len(data)
+    h = _SEED ^ length
+    whole = length - length % 4
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * _M & _MASK
+        k = (k ^ k >> 24) * _M & _MASK
+        h = (h * _M & _MASK) ^ k
+    if length > whole:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * _M & _MASK
+    h = (h ^ h >> 13) * _M & _MASK
+    return h ^ h >> 15

@@ -1,0 +1,147 @@
+"""What passes between the flows while a processor is asked: results, timers, and the changelogs of who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from schemas.identifiers import PaymentIntentId, TransactionId
+from schemas.times import Micros
+
+__all__ = [
+    "AuthorizationState",
+    "CallKind",
+    "InFlight",
+    "InFlightCall",
+    "Outcome",
+    "Pending",
+    "ProcessorResult",
+    "ResultSource",
+    "Timer",
+    "TimerFired",
+]
+
+
+class CallKind(StrEnum):
+    """The kind of call that a processor is asked to carry out."""
+
+    authorize = "authorize"
+    capture = "capture"
+    void = "void"
+    lookup = "lookup"
+
+
+class Outcome(StrEnum):
+    """What came of a processor call. not_found and not_sent are no evidence of anything but themselves."""
+
+    approved = "approved"
+    declined = "declined"
+    challenge = "challenge"
+    not_sent = "not_sent"
+    unknown = "unknown"
+    not_found = "not_found"
+
+
+class AuthorizationState(StrEnum):
+    """What became of the authorization, as the answer to a refused capture or void says."""
+
+    open = "open"
+    gone = "gone"
+    captured = "captured"
+
+
+class ResultSource(StrEnum):
+    """How a result was learnt."""
+
+    answer = "answer"
+    lookup = "lookup"
+    settlement = "settlement"
+    operator = "operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorResult:
+    """What a processor said to a call, or that nothing was learnt."""
+
+    payment_intent_id: PaymentIntentId
+    transaction_id: TransactionId
+    processor: str
+    call: CallKind
+    outcome: Outcome
+    source: ResultSource
+    at: Micros
+    amount_minor: int | None = None
+    currency: str | None = None
+    code: str | None = None
+    decline_code: str | None = None
+    authorization_state: AuthorizationState | None = None
+    processor_reference: str | None = None
+    challenge_url: str | None = None
+    capture_before: Micros | None = None
+    actor_id: str | None = None
+    evidence: str | None = None
+    processor_data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired:
+    """A deadline or a step of the ladder has come."""
+
+    payment_intent_id: PaymentIntentId
+    transaction_id: TransactionId | None = None
+    name: str
+    step: int = 0
+    due_at: Micros
+    at: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlightCall:
+    """A processor call between its announcement and its outcome."""
+
+    transaction_id: TransactionId
+    call: CallKind
+    processor: str
+    in_flight: bool
+    repeat: bool = False
+    restored: bool = False
+    amount_minor: int
+    currency: str
+    authorization_id: TransactionId | None = None
+    authorization_reference: str | None = None
+    payment_method: str | None = None
+    sequence: int
+    command_at: Micros | None = None
+    first_sent_at: Micros | None = None
+    processor_data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """The calls of one PaymentIntent: changelog of the processing flow."""
+
+    payment_intent_id: PaymentIntentId
+    sequence: int
+    calls: tuple[InFlightCall, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """A timer that is set."""
+
+    name: str
+    transaction_id: TransactionId | None = None
+    step: int = 0
+    due_at: Micros
+    set_at: Micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """What reconciliation waits for, of one PaymentIntent: changelog of the reconciliation flow."""
+
+    payment_intent_id: PaymentIntentId
+    sequence: int
+    timers: tuple[Timer, ...]
+    lookups: tuple[InFlightCall, ...]

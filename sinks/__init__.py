@@ -1,0 +1,1 @@
+"""What the dataflows write to, without Bytewax or Kafka."""

@@ -1,0 +1,195 @@
+"""A driver for dataflows, without a broker: pipe in, read out, look into the store, advance the clock, crash.
+
+The flow runs on Bytewax itself, on a source and a sink in memory; one `pipe` is one epoch. What it writes lies in
+`log` as bytes, as in Kafka: keys, partitions, encoded records. `crash` throws the store away and restores it from the
+changelog; `pipe(..., lost=True)` is a crash before the commit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import DynamicSource, StatelessSourcePartition
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from bytewax.testing import run_main
+
+from schemas.codec import Record, decode, encode
+from schemas.partitioner import partition as partition_of
+from schemas.payment import PaymentEvent, PaymentIntent
+from schemas.times import Micros, later
+from schemas.topics import Topic
+from topology.kafka import AfterCommit, FlowContext, FlowSpec, Injected, NoSide, Produce, Received, Side, StateStore
+from topology.kafka.items import EpochMark
+
+__all__ = ["FakeClock", "FlowDriver", "key_of"]
+
+Item = tuple[str, object]
+
+
+class FakeClock:
+    """Time that passes only when told to."""
+
+    def __init__(self, at: int = 1_790_000_000_000_000) -> None:
+        self.at = Micros(at)
+
+    def now(self) -> Micros:
+        """This moment."""
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.at = later(self.at, seconds=seconds)
+
+
+def key_of(record: Record) -> str:
+    """The key under which a record of the co-partitioned topics travels."""
+    if isinstance(record, PaymentIntent):
+        return record.id
+    if isinstance(record, PaymentEvent):
+        return record.payment_intent.id
+    key = getattr(record, "payment_intent_id", None)
+    assert isinstance(key, str)
+    return key
+
+
+class FlowDriver:
+    """One flow, driven by hand."""
+
+    def __init__(
+        self,
+        spec: FlowSpec,
+        build: Callable[[FlowContext], Dataflow],
+        *,
+        side: Side | None = None,
+        clock: FakeClock | None = None,
+        partitions: int = 4,
+    ) -> None:
+        self.spec = spec
+        self.clock = clock or FakeClock()
+        self.side: Side = side or NoSide()
+        self.store = StateStore()
+        self.log: dict[str, list[tuple[int, str, bytes | None]]] = defaultdict(list)
+        self.effects: list[object] = []
+        self._build = build
+        self._partitions = partitions
+        self._read_up_to: dict[str, int] = defaultdict(int)
+        self._offsets: dict[str, int] = defaultdict(int)
+        self.side.restored(self.store, tuple(range(partitions)))
+
+    def pipe(self, topic: Topic, *records: Record, lost: bool = False) -> None:
+        """Run one epoch on these records; `lost`: the process dies before it commits."""
+        items: list[Item] = []
+        for record in records:
+            key = key_of(record)
+            raw = encode(record)
+            shard = partition_of(key, self._partitions)
+            items.append((key, Received(key, topic.name, shard, self._offsets[topic.name], decode(raw), raw)))
+            self._offsets[topic.name] += 1
+        self._run(items, lost=lost)
+
+    def advance(self, seconds: float, *, lost: bool = False) -> None:
+        """Let time pass, and run one epoch on what the flow's side then brings."""
+        self.clock.advance(seconds)
+        self.settle(lost=lost)
+
+    def settle(self, *, lost: bool = False) -> None:
+        """Run one epoch on what the flow's side brings."""
+        self._run([], lost=lost)
+
+    def read(self, topic: Topic) -> list[Any]:
+        """The records written to a topic since the last read."""
+        written = self.log[topic.name][self._read_up_to[topic.name] :]
+        self._read_up_to[topic.name] += len(written)
+        return [None if value is None else decode(value) for _partition, _key, value in written]
+
+    def state(self, key: str) -> Any:
+        """The record that the store holds under a key, or None."""
+        stored = self.store.get(key)
+        return None if stored is None else decode(stored)
+
+    def crash(self) -> None:
+        """End the process and start another: its memory is gone, the changelog is not."""
+        self.side.close()
+        self.store = StateStore()
+        if self.spec.changelog is not None:
+            for _partition, key, value in self.log[self.spec.changelog.name]:
+                self.store.restore(key, value)
+        self.side.restored(self.store, tuple(range(self._partitions)))
+
+    def _run(self, items: list[Item], *, lost: bool) -> None:
+        items = items + [(key, Injected(key, shard, value)) for key, shard, value in self.side.drain(1_000)]
+        written: list[object] = []
+        context = FlowContext(
+            source=_OneEpoch([*items, ("", EpochMark())]),
+            sink=_Collect(written),
+            store=self.store,
+            side=self.side,
+            partitions=self._partitions,
+            clock=self.clock,
+        )
+        run_main(self._build(context), epoch_interval=timedelta(days=-1))
+        if lost:
+            self.crash()
+            return
+        for item in written:
+            if isinstance(item, Produce):
+                key = item.key.decode() if isinstance(item.key, bytes) else item.key or ""
+                self.log[item.topic].append((item.partition, key, item.value))
+        for key, shard, value in self.store.take_changes():
+            assert self.spec.changelog is not None
+            self.log[self.spec.changelog.name].append((shard, key, value))
+        effects = [item.effect for item in written if isinstance(item, AfterCommit)]
+        self.effects.extend(effects)
+        self.side.committed(effects)
+
+
+class _OneEpoch(DynamicSource[Item]):
+    """Hands out one batch and ends."""
+
+    def __init__(self, items: list[Item]) -> None:
+        self._items = items
+
+    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> StatelessSourcePartition[Item]:
+        return _OneEpochPartition(self._items)
+
+
+class _OneEpochPartition(StatelessSourcePartition[Item]):
+    def __init__(self, items: list[Item]) -> None:
+        self._items: list[Item] | None = items
+
+    def next_batch(self) -> list[Item]:
+        if self._items is None:
+            raise StopIteration
+        items, self._items = self._items, None
+        return items
+
+
+class _Collect(FixedPartitionedSink[object, None]):
+    """Keeps what the flow wrote."""
+
+    def __init__(self, written: list[object]) -> None:
+        self._written = written
+
+    def list_parts(self) -> list[str]:
+        return ["log"]
+
+    def part_fn(self, _item_key: str) -> int:
+        return 0
+
+    def build_part(self, _step_id: str, _for_part: str, _resume: None) -> StatefulSinkPartition[object, None]:
+        return _CollectPart(self._written)
+
+
+class _CollectPart(StatefulSinkPartition[object, None]):
+    def __init__(self, written: list[object]) -> None:
+        self._written = written
+
+    def write_batch(self, values: list[object]) -> None:
+        self._written.extend(values)
+
+    def snapshot(self) -> None:
+        return None

@@ -1,0 +1,81 @@
+"""Settings: read once, checked at start, every problem said at once and no secret shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paystream.settings import TABLE, SettingsError, load, markdown_table
+from sandbox.card_network.cards import CARDS
+
+README = Path(__file__).parent.parent.parent / "README.md"
+KEY = "ps_sk_test_" + "A" * 36
+
+
+def test_defaults_hold_where_nothing_is_set() -> None:
+    settings = load({}, required=())
+    assert settings["partitions"] == 4
+    assert settings["ladder_seconds"] == (10, 60, 300, 1800, 3600, 21600, 86400)
+    assert settings["kafka_bootstrap"] is None
+
+
+def test_every_problem_is_said_at_once() -> None:
+    environment = {"PAYSTREAM_HTTP_PORT": "70000", "PAYSTREAM_PARTITIONS": "many", "PAYSTREAM_PARTITION": "4"}
+    with pytest.raises(SettingsError) as refused:
+        load(environment, required=("kafka_bootstrap",))
+    text = "\n".join(refused.value.problems)
+    assert "PAYSTREAM_KAFKA_BOOTSTRAP is not set" in text
+    assert "PAYSTREAM_HTTP_PORT ('70000') is no port" in text
+    assert "PAYSTREAM_PARTITIONS ('many') must be a number" in text
+    assert "PAYSTREAM_PARTITION is no setting" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_BOOTSTRAP", "localhost"),
+        ("POSTGRES_URI", "mysql://x"),
+        ("INSTANCE", "a b"),
+        ("PUBLIC_URL", "http://x/path"),
+        ("API_KEYS", KEY),
+        ("API_KEYS", f"{KEY}=merchant"),
+        ("CLIENT_SECRET_KEY", "id:xyz"),
+        ("CALL_DEADLINE_SECONDS", "0"),
+        ("LADDER_SECONDS", "1,,2"),
+        ("CALLS_IN_FLIGHT", "0"),
+        ("ROUTE", "Card Net"),
+    ],
+)
+def test_nonsense_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"PAYSTREAM_{name}"):
+        load({f"PAYSTREAM_{name}": value}, required=())
+
+
+def test_no_secret_is_shown() -> None:
+    environment = {
+        "PAYSTREAM_API_KEYS": f"{KEY}=mer_a",
+        "PAYSTREAM_CLIENT_SECRET_KEY": "k1:" + "ab" * 32,
+        "PAYSTREAM_POSTGRES_URI": "postgresql://u:geheim@h/d",
+    }
+    settings = load(environment, required=("api_keys",))
+    shown = repr(settings) + repr(settings["api_keys"])
+    assert KEY not in shown
+    assert "geheim" not in shown
+    assert "abab" not in shown
+    with pytest.raises(SettingsError) as refused:
+        load({"PAYSTREAM_API_KEYS": KEY}, required=())
+    assert KEY not in str(refused.value)
+
+
+def test_the_readme_has_the_table() -> None:
+    """After a change: `python -m paystream.settings`."""
+    assert markdown_table() in README.read_text()
+    assert all(setting.meaning for setting in TABLE)
+
+
+def test_the_readme_lists_every_test_card() -> None:
+    text = README.read_text()
+    for card in CARDS.values():
+        number = " ".join(card.number[at : at + 4] for at in range(0, 16, 4))
+        assert f"| `{card.token}` | {number} |" in text

@@ -1,0 +1,62 @@
+from collections import Counter
+
+import msgspec
+import pytest
+
+from sandbox.card_network.booking import Kind
+from sandbox.card_network.cards import Delivery
+from sandbox.card_network.faults import Dice, Fault, FaultPlan
+
+
+def test_without_rates_nothing_goes_wrong() -> None:
+    dice = Dice(FaultPlan())
+    assert {dice.throw(Kind.capture) for _ in range(100)} == {Fault()}
+
+
+def test_the_rates_are_kept_and_half_of_the_losses_are_booked() -> None:
+    dice = Dice(FaultPlan(timeout_rate=0.2, reset_rate=0.1, duplicate_rate=0.05, decline_rate=0.3, seed=7))
+    faults = [dice.throw(Kind.void) for _ in range(20_000)]
+    share = Counter({what: count / len(faults) for what, count in Counter(fault.delivery for fault in faults).items()})
+    assert share[Delivery.hang] == pytest.approx(0.2, abs=0.02)
+    assert share[Delivery.reset] == pytest.approx(0.1, abs=0.02)
+    assert share[Delivery.twice] == pytest.approx(0.05, abs=0.01)
+    assert sum(fault.loses_request for fault in faults) / len(faults) == pytest.approx(0.15, abs=0.02)
+    assert sum(fault.declines for fault in faults) / len(faults) == pytest.approx(0.3, abs=0.02)
+
+
+def test_the_same_seed_throws_the_same_faults() -> None:
+    plan = FaultPlan(timeout_rate=0.3, reset_rate=0.3, decline_rate=0.5, seed=42)
+    one, other = Dice(plan), Dice(plan)
+    assert [one.throw(Kind.capture) for _ in range(200)] == [other.throw(Kind.capture) for _ in range(200)]
+
+
+def test_the_rates_can_be_kept_to_one_kind() -> None:
+    dice = Dice(FaultPlan(timeout_rate=1, kinds=frozenset({Kind.capture})))
+    assert dice.throw(Kind.authorization) == Fault()
+    assert dice.throw(Kind.capture).delivery is Delivery.hang
+
+
+def test_a_change_keeps_the_rest() -> None:
+    dice = Dice(FaultPlan(reset_rate=0.5, late_seconds=3))
+    plan = dice.change({"timeout_rate": 0.25, "kinds": ["void"]})
+    assert (plan.timeout_rate, plan.reset_rate, plan.late_seconds) == (0.25, 0.5, 3)
+    assert plan.kinds == {Kind.void}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timeout_rate": 1.5},
+        {"timeout_rate": -0.1},
+        {"timeout_rate": "half"},
+        {"unheard_of": 1},
+        {"kinds": ["refund"]},
+        {"timeout_rate": 0.9},  # with the reset rate more than one
+        {"hang_seconds": -1},
+    ],
+)
+def test_a_bad_change_changes_nothing(changes: dict[str, object]) -> None:
+    dice = Dice(FaultPlan(reset_rate=0.5))
+    with pytest.raises(msgspec.ValidationError):
+        dice.change(changes)
+    assert dice.plan == FaultPlan(reset_rate=0.5)

@@ -1,0 +1,237 @@
+"""The engine: many calls at once on a loop of its own, none of them lost, whatever an adapter does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from schemas.identifiers import PaymentIntentId, TransactionId
+from schemas.processing import CallKind, InFlightCall, Outcome
+from topology.calls import engine as engine_module
+from topology.calls.engine import CallEngine, FinishedCall, Order
+from topology.processors import Answer, Call, Capabilities, Cause, Departure, HeldBack
+
+Behaviour = Callable[[Call, Departure], Awaitable[Answer]]
+
+APPROVED = Answer(outcome=Outcome.approved)
+
+
+class Scripted:
+    """A processor that does what the test says; it knows on which thread's loop it was opened."""
+
+    def __init__(self, name: str, behave: Behaviour) -> None:
+        self.name = name
+        self.capabilities = Capabilities()
+        self.opened = 0
+        self.closed = 0
+        self._behave = behave
+
+    async def open(self) -> None:
+        self.opened += 1
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    async def authorize(self, call: Call, departure: Departure) -> Answer:
+        return await self._behave(call, departure)
+
+    capture = void = authorize
+
+    async def lookup(self, call: Call, departure: Departure) -> Answer:
+        return Answer(outcome=Outcome.not_found)
+
+
+def order(
+    number: int = 1, *, processor: str = "a", kind: CallKind = CallKind.authorize, deadline_seconds: float = 5.0
+) -> Order:
+    asked = InFlightCall(
+        transaction_id=TransactionId(f"tx_{number:032x}"),
+        call=CallKind.authorize,
+        processor=processor,
+        in_flight=True,
+        amount_minor=1,
+        currency="usd",
+        sequence=1,
+    )
+    return Order(
+        payment_intent_id=PaymentIntentId(f"pi_{number:032x}"),
+        partition=0,
+        asked=asked,
+        kind=kind,
+        deadline_seconds=deadline_seconds,
+    )
+
+
+Start = Callable[..., CallEngine]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    engines: list[CallEngine] = []
+
+    def starting(*processors: Scripted) -> CallEngine:
+        engines.append(CallEngine(processors))
+        engines[-1].start()
+        return engines[-1]
+
+    yield starting
+    for engine in engines:
+        engine.close()
+
+
+def wait_for(engine: CallEngine, count: int, *, seconds: float = 5.0) -> list[FinishedCall]:
+    finished: list[FinishedCall] = []
+    until = time.monotonic() + seconds
+    while len(finished) < count and time.monotonic() < until:
+        finished.extend(engine.take(1_000))
+        time.sleep(0.002)
+    return finished
+
+
+async def approve(_call: Call, departure: Departure) -> Answer:
+    departure.leave()
+    return APPROVED
+
+
+def test_thousands_at_once(start: Start) -> None:
+    async def slowly(_call: Call, departure: Departure) -> Answer:
+        departure.leave()
+        await asyncio.sleep(0.2)
+        return APPROVED
+
+    engine = start(Scripted("a", slowly))
+    engine.submit([order(number) for number in range(3_000)])
+    finished = wait_for(engine, 3_000)
+    assert len({each.order.asked.transaction_id for each in finished}) == 3_000
+    assert {each.answer.outcome for each in finished} == {Outcome.approved}
+
+
+def test_a_slow_processor_holds_up_no_other(start: Start) -> None:
+    async def never(_call: Call, departure: Departure) -> Answer:
+        departure.leave()
+        await asyncio.sleep(60)
+        return APPROVED
+
+    engine = start(Scripted("slow", never), Scripted("a", approve))
+    engine.submit([order(number, processor="slow") for number in range(100)])
+    engine.submit([order(1_000)])
+    (finished,) = wait_for(engine, 1)
+    assert finished.order.asked.processor == "a"
+
+
+def test_look_ups_and_processors_that_are_not_there(start: Start) -> None:
+    engine = start(Scripted("a", approve))
+    engine.submit([order(1, kind=CallKind.lookup), order(2, processor="gone")])
+    outcomes = {each.order.asked.processor: each.answer for each in wait_for(engine, 2)}
+    assert outcomes["a"].outcome is Outcome.not_found
+    assert outcomes["gone"] == Answer(outcome=Outcome.not_sent, code=Cause.processor_not_configured)
+
+
+async def fail_before(_call: Call, _departure: Departure) -> Answer:
+    raise RuntimeError("a bug")
+
+
+async def fail_after(_call: Call, departure: Departure) -> Answer:
+    departure.leave()
+    raise RuntimeError("a bug")
+
+
+async def lie(_call: Call, departure: Departure) -> Answer:
+    departure.leave()
+    return Answer(outcome=Outcome.not_sent, code=Cause.no_connection)
+
+
+async def sleep_on(_call: Call, departure: Departure) -> Answer:
+    departure.leave()
+    await asyncio.sleep(60)
+    return APPROVED
+
+
+@pytest.mark.parametrize(
+    ("behave", "outcome", "cause"),
+    [
+        (fail_before, Outcome.not_sent, Cause.adapter_failed),
+        (fail_after, Outcome.unknown, Cause.adapter_failed),
+        (lie, Outcome.unknown, Cause.adapter_failed),
+        (sleep_on, Outcome.unknown, Cause.timed_out),
+    ],
+)
+def test_an_adapter_that_breaks_its_word_loses_no_call(
+    start: Start, monkeypatch: pytest.MonkeyPatch, behave: Behaviour, outcome: Outcome, cause: Cause
+) -> None:
+    monkeypatch.setattr(engine_module, "_OVERDUE_SECONDS", 0.05)
+    engine = start(Scripted("a", behave))
+    engine.submit([order(deadline_seconds=0.05)])
+    (finished,) = wait_for(engine, 1)
+    assert finished.answer == Answer(outcome=outcome, code=cause)
+
+
+def test_hold_back_what_has_not_left(start: Start) -> None:
+    async def leave_late(call: Call, departure: Departure) -> Answer:
+        early = int(call.asked.transaction_id[3:], 16) == 1
+        if early:
+            departure.leave()
+        await asyncio.sleep(0.2)
+        try:
+            if not early:
+                departure.leave()
+        except HeldBack:
+            return departure.nothing_learnt(not_sent=Cause.no_connection, unknown=Cause.timed_out)
+        return APPROVED
+
+    engine = start(Scripted("a", leave_late))
+    engine.submit([order(1), order(2)])
+    time.sleep(0.05)
+    engine.hold_back(Cause.stopping)
+    engine.submit([order(3)])
+    answers = {each.order.payment_intent_id[-1]: each.answer for each in wait_for(engine, 3)}
+    assert answers["1"] == APPROVED
+    assert answers["2"] == answers["3"] == Answer(outcome=Outcome.not_sent, code=Cause.stopping)
+
+
+def test_nothing_leaves_after_close() -> None:
+    left: list[str] = []
+
+    async def leave_later(call: Call, departure: Departure) -> Answer:
+        await asyncio.sleep(0.1)
+        departure.leave()
+        left.append(call.payment_intent_id)
+        return APPROVED
+
+    processor = Scripted("a", leave_later)
+    engine = CallEngine([processor])
+    engine.start()
+    engine.submit([order(number) for number in range(10)])
+    time.sleep(0.02)
+    engine.close()
+    assert processor.closed == 1
+    time.sleep(0.15)
+    assert left == []
+    assert engine.take(10) == []
+    engine.close()
+
+
+def test_an_engine_may_be_started_again() -> None:
+    processor = Scripted("a", approve)
+    engine = CallEngine([processor])
+    for round_number in range(2):
+        engine.start()
+        engine.submit([order(round_number)])
+        assert len(wait_for(engine, 1)) == 1
+        engine.close()
+    assert (processor.opened, processor.closed) == (2, 2)
+
+
+def test_a_processor_that_does_not_open() -> None:
+    class Broken(Scripted):
+        async def open(self) -> None:
+            raise OSError("no certificate")
+
+    engine = CallEngine([Broken("a", approve)])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="did not start"):
+            engine.start()
+    engine.close()

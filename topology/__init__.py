@@ -1,0 +1,1 @@
+"""Every Bytewax dataflow, one module each, and what they stand on: the domain, the processors, the Kafka runtime."""

@@ -1,0 +1,27 @@
+"""What the processor calls tell Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = ["CALLS", "CALL_SECONDS", "CIRCUIT_OPEN", "IN_DOUBT_RESTORED", "IN_FLIGHT", "WAITING"]
+
+CALLS = Counter(
+    "paystream_processor_calls_total",
+    "Processor calls that ended, by what came of them (code: why nothing was learnt).",
+    ["processor", "kind", "outcome", "code"],
+)
+CALL_SECONDS = Histogram(
+    "paystream_processor_call_seconds",
+    "Time from handing a call to its adapter to its outcome.",
+    ["processor", "kind"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
+)
+IN_FLIGHT = Gauge("paystream_processor_calls_in_flight", "Calls that hold a slot.", ["processor"])
+WAITING = Gauge("paystream_processor_calls_waiting", "Entries that wait for a slot or another try.", ["processor"])
+CIRCUIT_OPEN = Gauge("paystream_processor_circuit_open", "1 while calls to the processor are held back.", ["processor"])
+IN_DOUBT_RESTORED = Counter(
+    "paystream_processor_calls_restored_total",
+    "In-flight entries found in a restore: called again under the same key, or unknown.",
+    ["processor", "kind"],
+)

@@ -1,0 +1,161 @@
+"""Joins the calls to the processing flow: what comes back goes into the flow, what has committed goes out as calls.
+
+All methods are called by the dataflow's thread (`topology.kafka.Side`). After a restore every entry that was in flight
+is in doubt: where the processor deduplicates that kind of call it queues for the same call under the same key, else it
+is unknown. On a clean stop nothing leaves any more: what never left goes back to waiting, what has left is awaited.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from schemas.codec import decode
+from schemas.identifiers import PaymentIntentId
+from schemas.partitioner import partition as partition_of
+from schemas.processing import InFlight, InFlightCall, Outcome
+from topology.calls.engine import CallEngine, Engine, FinishedCall, Order
+from topology.calls.entries import Answered, Desk, Turn, TurnedAway
+from topology.calls.in_flight import is_patient
+from topology.calls.metrics import IN_DOUBT_RESTORED
+from topology.calls.slots import ProcessorLimits, Slots, Verdict, Waiter
+from topology.kafka import StateStore
+from topology.processors.port import Answer, Cause, Processor, boot_seconds
+
+__all__ = ["ProcessingConfig", "ProcessingSide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingConfig:
+    """How processors are called. `limits` by processor's name, `default_limits` for all others.
+
+    A call leaves within `send_before_seconds` of its announcement or not at all; an authorization whose command is
+    older than `authorization_age_seconds_max` is not sent. A clean stop waits for what has left up to the longest
+    deadline, and `stop_wait_seconds_max` at most.
+    """
+
+    limits: Mapping[str, ProcessorLimits] = field(default_factory=dict)
+    default_limits: ProcessorLimits = field(default_factory=ProcessorLimits)
+    send_before_seconds: float = 5.0
+    authorization_age_seconds_max: float = 300.0
+    stop_wait_seconds_max: float = 15.0
+
+
+class ProcessingSide:
+    """The side of the processing flow (`topology.kafka.Side`). `partitions` is that of the topics."""
+
+    def __init__(
+        self,
+        processors: Sequence[Processor],
+        config: ProcessingConfig,
+        *,
+        partitions: int,
+        engine: Engine | None = None,
+        boot_seconds: Callable[[], float] = boot_seconds,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._capabilities = {processor.name: processor.capabilities for processor in processors}
+        self._limits = {name: config.limits.get(name, config.default_limits) for name in self._capabilities}
+        self._config = config
+        self._partitions = partitions
+        self._engine: Engine = engine or CallEngine(processors, boot_seconds=boot_seconds, name="processing")
+        self._boot_seconds = boot_seconds
+        self._chance = chance
+        self._brought: deque[tuple[str, int, object]] = deque()
+        self._stop_until: float | None = None
+        self.desk = self._new_desk()
+
+    def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
+        """Every entry in the store is one of an earlier life: who was never called waits, the others are in doubt."""
+        self.desk = self._new_desk()
+        self._brought.clear()
+        self._stop_until = None
+        self._engine.start()
+        for key, stored in store.items():
+            record = decode(stored)
+            assert isinstance(record, InFlight)
+            for call in record.calls:
+                self._restore(PaymentIntentId(key), call)
+
+    def drain(self, limit: int) -> list[tuple[str, int, object]]:
+        """Ended calls, then whose turn has come."""
+        drained = [self._brought.popleft() for _ in range(min(limit, len(self._brought)))]
+        drained.extend(_answered(finished) for finished in self._engine.take(limit - len(drained)))
+        if len(drained) < limit:
+            drained.extend(_turn(verdict) for verdict in self.desk.slots.verdicts(limit - len(drained)))
+        self.desk.slots.report()
+        return drained
+
+    def committed(self, effects: list[object]) -> None:
+        """The entries of these calls stand: now they may leave, or must not any more if a stop has begun."""
+        orders = [effect for effect in effects if isinstance(effect, Order)]
+        assert len(orders) == len(effects)
+        if self._stop_until is None:
+            self._engine.submit(orders)
+            return
+        stopping = Answer(outcome=Outcome.not_sent, code=Cause.stopping)
+        self._brought.extend(_answered(FinishedCall(order, stopping)) for order in orders)
+
+    def stop(self) -> None:
+        """Nothing leaves from here on; what has left is awaited."""
+        deadlines = [limits.deadline_seconds for limits in self._limits.values()]
+        wait_seconds = min(max(deadlines, default=0.0), self._config.stop_wait_seconds_max)
+        self._stop_until = self._boot_seconds() + wait_seconds
+        self.desk.slots.stop()
+        self._engine.hold_back(Cause.stopping)
+
+    def idle(self) -> bool:
+        """Whether every call has ended and been committed, or has been awaited for long enough."""
+        assert self._stop_until is not None
+        return self.desk.slots.taken == 0 or self._boot_seconds() >= self._stop_until
+
+    def close(self) -> None:
+        """Abandon all calls: what they were is in the changelog."""
+        self._engine.close()
+
+    def _new_desk(self) -> Desk:
+        return Desk(
+            slots=Slots(self._limits, boot_seconds=self._boot_seconds, chance=self._chance),
+            capabilities=self._capabilities,
+            boot_seconds=self._boot_seconds,
+            send_before_seconds=self._config.send_before_seconds,
+            authorization_age_seconds_max=self._config.authorization_age_seconds_max,
+        )
+
+    def _restore(self, key: PaymentIntentId, call: InFlightCall) -> None:
+        partition = partition_of(key, self._partitions)
+        if call.in_flight:
+            IN_DOUBT_RESTORED.labels(call.processor, call.call).inc()
+        patient = is_patient(call) and not call.in_flight
+        cause = None if patient else self._why_not_again(call)
+        if cause is None:
+            waiter = Waiter(key, partition, call.transaction_id, patient, restored=call.in_flight)
+            self.desk.slots.restore(call.processor, waiter)
+        else:
+            self._brought.append((key, partition, TurnedAway(call.transaction_id, cause)))
+
+    def _why_not_again(self, call: InFlightCall) -> Cause | None:
+        capabilities = self._capabilities.get(call.processor)
+        if capabilities is None:
+            return Cause.processor_not_configured
+        if call.in_flight and call.call not in capabilities.deduplicates:
+            return Cause.restarted
+        return None
+
+
+def _answered(finished: FinishedCall) -> tuple[str, int, object]:
+    order = finished.order
+    answered = Answered(order.asked.processor, order.asked.transaction_id, finished.answer)
+    return order.payment_intent_id, order.partition, answered
+
+
+def _turn(verdict: Verdict) -> tuple[str, int, object]:
+    waiter = verdict.waiter
+    value: Turn | TurnedAway
+    if verdict.cause is None:
+        value = Turn(verdict.processor, waiter.transaction_id, waiter.restored)
+    else:
+        value = TurnedAway(waiter.transaction_id, verdict.cause)
+    return waiter.payment_intent_id, waiter.partition, value

@@ -1,0 +1,38 @@
+"""Exactly-once on Kafka for every flow: fence, join, restore, fold, commit, leave.
+
+Kafka Streams' `exactly_once_v2` (KIP-447) on Bytewax, as DESIGN section 4 has it. A flow describes itself with
+`FlowSpec`, `inputs` and `output`; `run_flow` executes it.
+"""
+
+from topology.kafka.clients import KafkaConfig, plain_producer
+from topology.kafka.epoch import RunEnded
+from topology.kafka.flow import Clock, FlowContext, FlowSpec, NoSide, Side, WallClock, inputs, output
+from topology.kafka.items import AfterCommit, Injected, Input, Output, Produce, Received
+from topology.kafka.membership import OffsetsExpired, StartOffsets
+from topology.kafka.runner import FlowStatus, run_flow
+from topology.kafka.store import StateStore
+
+__all__ = [
+    "AfterCommit",
+    "Clock",
+    "FlowContext",
+    "FlowSpec",
+    "FlowStatus",
+    "Injected",
+    "Input",
+    "KafkaConfig",
+    "NoSide",
+    "OffsetsExpired",
+    "Output",
+    "Produce",
+    "Received",
+    "RunEnded",
+    "Side",
+    "StartOffsets",
+    "StateStore",
+    "WallClock",
+    "inputs",
+    "output",
+    "plain_producer",
+    "run_flow",
+]

@@ -1,0 +1,139 @@
+"""How a flow is described, apart from the runtime that executes it.
+
+A flow module offers a `FlowSpec` and a function that builds its Bytewax `Dataflow` on a `FlowContext`. The context is
+made by the Kafka runtime (`topology.kafka.runner`) or, in tests, by a driver in memory; the flow cannot tell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.inputs import DynamicSource
+from bytewax.operators import KeyedStream
+from bytewax.outputs import FixedPartitionedSink
+
+from schemas.times import Micros
+from schemas.topics import Topic
+from topology.kafka.items import Injected, Input, Output, Received
+from topology.kafka.store import StateStore
+
+__all__ = ["Clock", "FlowContext", "FlowSpec", "NoSide", "Side", "WallClock", "inputs", "output"]
+
+
+class Clock(Protocol):
+    """Where a flow's runtime, never its decisions, takes the time from."""
+
+    def now(self) -> Micros:
+        """This moment."""
+
+
+class WallClock:
+    """The machine's clock."""
+
+    def now(self) -> Micros:
+        """This moment."""
+        return Micros(time.time_ns() // 1000)
+
+
+class Side(Protocol):
+    """What a flow hears besides its topics, and does once an epoch has committed.
+
+    All methods are called by the dataflow's thread.
+    """
+
+    def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
+        """The shards' state is complete; called once, before the first input."""
+
+    def drain(self, limit: int) -> list[tuple[str, int, object]]:
+        """What has come since the last call, as (key, partition, value): each arrives as `Injected`."""
+
+    def committed(self, effects: list[object]) -> None:
+        """The epoch that yielded these `AfterCommit` effects has committed."""
+
+    def stop(self) -> None:
+        """A clean stop has begun: no more topic input will come."""
+
+    def idle(self) -> bool:
+        """Whether a clean stop may end; `drain` goes on being called until then."""
+
+    def close(self) -> None:
+        """The dataflow has ended, for whatever reason: abandon everything."""
+
+
+class NoSide:
+    """The side of a flow that only reads topics and writes topics."""
+
+    def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
+        """Nothing to prepare."""
+
+    def drain(self, limit: int) -> list[tuple[str, int, object]]:
+        """Nothing comes."""
+        return []
+
+    def committed(self, effects: list[object]) -> None:
+        """No effect is expected; one that came anyway would be lost, which is a bug."""
+        assert not effects
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def idle(self) -> bool:
+        """Always."""
+        return True
+
+    def close(self) -> None:
+        """Nothing to abandon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSpec:
+    """What a flow reads and where its state lies; its name is its consumer group and prefixes its transactions.
+
+    A flow that `follows_ends` also has an epoch when a partition's end moved without a record (markers of transactions
+    occupy offsets), and every second while its partitions rest there.
+    """
+
+    name: str
+    inputs: tuple[Topic, ...]
+    changelog: Topic | None
+    follows_ends: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class FlowContext:
+    """One run of a flow: between joining the group and leaving it."""
+
+    source: DynamicSource[tuple[str, object]]
+    sink: FixedPartitionedSink[object, None]
+    store: StateStore
+    side: Side
+    partitions: int
+    clock: Clock
+    _around: list[KeyedStream[object]] = field(default_factory=list)
+
+
+BuildFlow = Callable[[FlowContext], Dataflow]
+
+
+def _is_input(item: tuple[str, object]) -> bool:
+    return isinstance(item[1], Received | Injected)
+
+
+def inputs(flow: Dataflow, context: FlowContext) -> KeyedStream[Input]:
+    """What the flow receives, by paymentIntentId. Dead letters and epoch marks go around the flow to its output."""
+    everything = op.input("inputs", flow, context.source)
+    split = op.branch("readable", everything, _is_input)
+    context._around.append(split.falses)
+    readable: Stream[tuple[str, Input]] = split.trues  # type: ignore[assignment]
+    return readable
+
+
+def output(flow: Dataflow, outputs: KeyedStream[Output], context: FlowContext) -> None:
+    """Write what the flow decided, in the epoch's transaction."""
+    (around,) = context._around
+    op.output("log", op.merge("writes", outputs, around), context.sink)

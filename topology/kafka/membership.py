@@ -1,0 +1,225 @@
+"""A process's place in its flow's consumer group: which shards it holds, under which generation, from which offsets.
+
+Shards are partition numbers; one shard is the same number in every input topic (`range` assignor, equal partition
+counts, checked at each assignment). The order in `_assigned` is what makes a takeover safe: keep the group metadata of
+this generation; read the committed offsets, which waits while a transaction of the former owner is pending on them;
+and only then take the end of each changelog.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.topics import Topic
+from topology.kafka.clients import KafkaConfig, high_watermark_consumer, member_consumer
+from topology.kafka.flow import FlowSpec
+
+__all__ = ["Assignment", "Membership", "NotCoPartitioned", "OffsetsExpired", "Positions", "StartOffsets", "failure_of"]
+
+log = logging.getLogger("paystream.kafka")
+
+Positions = dict[tuple[str, int], int]
+_METADATA_TIMEOUT_SECONDS = 20.0
+_STABLE_END_TIMEOUT_SECONDS = 0.5
+
+
+class OffsetsExpired(RuntimeError):
+    """A shard has state and no committed offsets: to start anywhere would lose or repeat input. A person decides."""
+
+
+class NotCoPartitioned(RuntimeError):
+    """The flow's topics differ in their partitions, so that one shard would not be one number everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What one generation of the group gave this process.
+
+    `metadata` proves the generation to the broker in every commit. `changelogs` has the first offset and the high
+    watermark of each shard's changelog, taken after `positions` were read. `unread` are the shards without committed
+    offsets: they start at 0, if the restore finds no state.
+    """
+
+    shards: tuple[int, ...]
+    positions: Positions
+    metadata: Any
+    changelogs: dict[int, tuple[int, int]]
+    partitions: int
+    unread: frozenset[int] = frozenset()
+
+
+class StartOffsets:
+    """Where a shard starts: at the group's committed offsets. A flow whose sink keeps offsets itself replaces this."""
+
+    def load(self, consumer: Consumer, partitions: list[TopicPartition]) -> Positions:
+        """The committed offset of each partition; absent where there is none."""
+        found = consumer.committed(partitions, timeout=_METADATA_TIMEOUT_SECONDS)
+        for partition in found:
+            if partition.error:
+                raise KafkaException(partition.error)
+        return {(p.topic, p.partition): p.offset for p in found if p.offset != OFFSET_INVALID}
+
+
+class Membership:
+    """One member of a flow's group. `assignment` is None while the process holds no generation."""
+
+    def __init__(self, spec: FlowSpec, config: KafkaConfig, *, instance: str, start: StartOffsets) -> None:
+        self._spec = spec
+        self._start = start
+        self._watermarks = high_watermark_consumer(config, flow=spec.name)
+        self._consumer = member_consumer(config, group=spec.name, instance=instance)
+        self.assignment: Assignment | None = None
+        self.failure: Exception | None = None
+        self._consumer.subscribe(
+            [topic.name for topic in spec.inputs],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._revoked,
+        )
+
+    def poll(self, limit: int, timeout_seconds: float) -> list[Message]:
+        """Serve the group and take what has come: waits for a first message only, never to fill the batch."""
+        first = self._consumer.consume(1, timeout_seconds)
+        if not first or limit == 1:
+            return first
+        return first + self._consumer.consume(limit - 1, 0)
+
+    def serve(self, timeout_seconds: float) -> None:
+        """Serve the group while nothing is being read. Raises what ends this membership."""
+        for message in self.poll(1, timeout_seconds):
+            assert message.error() is not None, "a record came that nobody asked for"
+            failure = failure_of(message)
+            if failure is not None:
+                raise failure
+        if self.failure is not None:
+            raise self.failure
+
+    def resume(self) -> None:
+        """Let input flow, from the offsets of the assignment: the shards are restored."""
+        assert self.assignment is not None
+        self._consumer.assign(
+            [TopicPartition(topic, shard, offset) for (topic, shard), offset in self.assignment.positions.items()]
+        )
+
+    def pause(self) -> None:
+        """Stop input; polling goes on, to stay in the group."""
+        self._consumer.pause(self._held())
+
+    def stable_end(self, topic: str, partition: int) -> int | None:
+        """The offset that a committed read of a partition can come to, asked of the broker; None without an answer."""
+        try:
+            _low, end = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=_STABLE_END_TIMEOUT_SECONDS, cached=False
+            )
+        except KafkaException:
+            return None
+        return end
+
+    def close(self) -> None:
+        """Leave: a static member keeps its place until its session ends."""
+        self._consumer.close()
+        self._watermarks.close()
+
+    def _held(self) -> list[TopicPartition]:
+        return list(self._consumer.assignment())
+
+    def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        self.assignment = None
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # An exception must not unwind through librdkafka's callback: the loop that polls finds it here.
+        try:
+            self.assignment = self._accept(consumer, partitions)
+        except Exception as error:  # noqa: BLE001
+            self.failure = error
+            self.assignment = None
+
+    def _accept(self, consumer: Consumer, partitions: list[TopicPartition]) -> Assignment:
+        metadata = consumer.consumer_group_metadata()
+        count = self._partition_count(consumer)
+        shards = _shards(self._spec.inputs, partitions)
+        committed = self._start.load(consumer, partitions) if partitions else {}
+        changelogs = {shard: self._changelog(shard) for shard in shards}
+        positions: Positions = {}
+        unread = {shard for shard in shards if not any(place in committed for place in self._places(shard))}
+        for shard in shards:
+            positions |= self._positions(shard, committed, is_unread=shard in unread)
+        # Nothing is fetched before `resume`. (Assigned and paused, it would take up to a second to get going again.)
+        consumer.assign([])
+        log.info("%s holds shards %s", self._spec.name, list(shards))
+        return Assignment(
+            shards=shards,
+            positions=positions,
+            metadata=metadata,
+            changelogs=changelogs,
+            partitions=count,
+            unread=frozenset(unread),
+        )
+
+    def _places(self, shard: int) -> list[tuple[str, int]]:
+        return [(topic.name, shard) for topic in self._spec.inputs]
+
+    def _positions(self, shard: int, committed: Positions, *, is_unread: bool) -> Positions:
+        """Where the shard goes on. No commit on any input means a first start, if the restore finds no state either.
+
+        The changelog's high watermark cannot tell: a first epoch that was aborted also moves it.
+        """
+        places = self._places(shard)
+        for topic, _ in places if is_unread else ():
+            low, _high = self._watermark(topic, shard)
+            if low:
+                raise OffsetsExpired(f"{self._spec.name}: {topic}/{shard} begins at {low} and was never read")
+        return {place: committed.get(place, 0) for place in places}
+
+    def _changelog(self, shard: int) -> tuple[int, int]:
+        if self._spec.changelog is None:
+            return 0, 0
+        return self._watermark(self._spec.changelog.name, shard)
+
+    def _watermark(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset and the high watermark, asked of the broker; raises KafkaException."""
+        return self._watermarks.get_watermark_offsets(
+            TopicPartition(topic, partition), timeout=_METADATA_TIMEOUT_SECONDS, cached=False
+        )
+
+    def _partition_count(self, consumer: Consumer) -> int:
+        known = consumer.list_topics(timeout=_METADATA_TIMEOUT_SECONDS).topics
+        names = [topic.name for topic in self._spec.inputs]
+        if self._spec.changelog is not None:
+            names.append(self._spec.changelog.name)
+        counts = {name: len(known[name].partitions) if name in known else 0 for name in names}
+        if len(set(counts.values())) != 1 or 0 in counts.values():
+            raise NotCoPartitioned(f"{self._spec.name}: partition counts differ: {counts}")
+        return counts[names[0]]
+
+
+def failure_of(message: Message) -> Exception | None:
+    """Why reading cannot go on after this message; None for a record, the news of an end, and passing trouble."""
+    error = message.error()
+    if error is None or error.code() == KafkaError._PARTITION_EOF:
+        return None
+    where = f"{message.topic()}/{message.partition()}"
+    if error.code() == KafkaError._FATAL:
+        # The one fatal error that a consumer has, and it does not come with its code.
+        return KafkaException(KafkaError(KafkaError.FENCED_INSTANCE_ID, error.str()))
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        return OffsetsExpired(f"{where}: {error.str()}")
+    if message.partition() is not None:
+        # A record that cannot be read is not skipped.
+        return KafkaException(error)
+    log.warning("kafka: %s: %s", where, error)
+    return None
+
+
+def _shards(inputs: Iterable[Topic], partitions: list[TopicPartition]) -> tuple[int, ...]:
+    """The shard numbers of an assignment, the same in every input topic."""
+    by_topic = {topic.name: sorted(p.partition for p in partitions if p.topic == topic.name) for topic in inputs}
+    shards = next(iter(by_topic.values()))
+    if any(held != shards for held in by_topic.values()):
+        raise NotCoPartitioned(f"shards differ by topic: {by_topic}")
+    return tuple(shards)

@@ -1,0 +1,80 @@
+"""Restore: a flow's state, read back from its changelog.
+
+The reader is `read_committed` and reads each partition until past the high watermark that was taken after the
+committed offsets were read. It cannot pass an undecided transaction, so this waits until every record that could
+belong to a committed epoch is decided. The `read_committed` end would not do: the marker on the offsets partition may
+be written before the one on the changelog, and an update would be lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from topology.kafka.clients import KafkaConfig, changelog_consumer
+from topology.kafka.flow import FlowSpec
+from topology.kafka.membership import Assignment, OffsetsExpired
+from topology.kafka.store import StateStore
+
+__all__ = ["restore"]
+
+log = logging.getLogger("paystream.kafka")
+
+_BATCH = 10_000
+_WAIT_SECONDS = 0.05
+
+
+def restore(
+    spec: FlowSpec, assignment: Assignment, *, config: KafkaConfig, keep_membership: Callable[[], bool]
+) -> StateStore | None:
+    """The state of all shards of an assignment, or None when `keep_membership` said that they are no longer ours.
+
+    `keep_membership` is called between batches and polls the group; nothing is read from the inputs meanwhile. Raises
+    KafkaException, and OffsetsExpired when a shard without committed offsets has state.
+    """
+    store = StateStore()
+    behind = {shard: high for shard, (low, high) in assignment.changelogs.items() if high > low}
+    if spec.changelog is None or not behind:
+        return store
+    started = time.monotonic()
+    consumer = changelog_consumer(config, flow=spec.name)
+    try:
+        topic = spec.changelog.name
+        # From the first offset as it was asked for: to look it up by name would cost half a second.
+        consumer.assign([TopicPartition(topic, shard, assignment.changelogs[shard][0]) for shard in behind])
+        while behind:
+            if not keep_membership():
+                return None
+            # Waits for a first message only, never to fill the batch.
+            for message in consumer.consume(1, _WAIT_SECONDS) + consumer.consume(_BATCH, 0):
+                _apply(message, store, behind)
+                if message.error() is None and message.partition() in assignment.unread:
+                    raise OffsetsExpired(f"{spec.name}: shard {message.partition()} has state but no committed offsets")
+    finally:
+        consumer.close()
+    log.info("%s restored %d keys in %.2f s", spec.name, len(store), time.monotonic() - started)
+    return store
+
+
+def _apply(message: Message, store: StateStore, behind: dict[int, int]) -> None:
+    """Take one changelog record, or the news of a partition's end, into the store."""
+    shard = message.partition()
+    offset = message.offset()
+    assert shard is not None
+    assert offset is not None
+    error = message.error()
+    if error is not None:
+        if error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
+        reached = offset
+    else:
+        key = message.key()
+        assert isinstance(key, bytes)
+        store.restore(key.decode(), message.value())
+        reached = offset + 1
+    # Markers occupy offsets, so the end may be reached by the news of it only.
+    if shard in behind and reached >= behind[shard]:
+        del behind[shard]

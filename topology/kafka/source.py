@@ -1,0 +1,247 @@
+"""The source of every flow: polls the group, decodes, and hands out one batch per epoch.
+
+What cannot be decoded, or lies on a partition that its key does not belong to, becomes a dead letter on the way round
+the flow; the shard goes on. The wall clock may be set back at any time, so neither the epoch (see `runner`) nor the
+next call depends on it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from bytewax.inputs import DynamicSource, StatelessSourcePartition
+from confluent_kafka import Message
+
+from schemas.codec import CodecError, decode, encode
+from schemas.operations import DeadLetter
+from schemas.partitioner import partition as partition_of
+from schemas.times import Micros, later
+from schemas.topics import DEAD_LETTERS
+from topology.kafka.epoch import Run, RunEnded
+from topology.kafka.flow import Clock, FlowSpec, Side
+from topology.kafka.items import EpochMark, Injected, Produce, Received
+from topology.kafka.membership import Membership, Positions, failure_of
+from topology.kafka.metrics import DEAD_LETTERED, INPUTS
+
+__all__ = ["GroupSource"]
+
+_BATCH = 1_000
+# Also how long what the side brings may have to wait.
+_WAIT_SECONDS = 0.004
+_REST_CHECK_SECONDS = 1.0
+_QUIET_SECONDS = 10.0
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_MARK = ("", EpochMark())
+
+Item = tuple[str, object]
+
+
+class GroupSource(DynamicSource[Item]):
+    """The input topics of a flow, as far as the group assigned them to this process, and the flow's own side."""
+
+    def __init__(
+        self,
+        *,
+        spec: FlowSpec,
+        membership: Membership,
+        run: Run,
+        side: Side,
+        clock: Clock,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._flow = spec.name
+        self._follows_ends = spec.follows_ends
+        self._rest_checked_at = clock.now()
+        self._quiet_since = time.monotonic()
+        self._membership = membership
+        self._run = run
+        self._side = side
+        self._clock = clock
+        self._stopping = stopping
+
+    def positions(self) -> Positions:
+        """The next offset of each input partition, after all that was handed out."""
+        return self._run.positions
+
+    def reached_end(self) -> dict[tuple[str, int], tuple[int, Micros]]:
+        """The offset at which each partition's end was last reached, and when; renewed while it rests there.
+
+        Only for a flow that follows ends.
+        """
+        return self._run.ends
+
+    def record_times(self) -> dict[tuple[str, int], Micros]:
+        """When the last record of each partition that was handed out had been appended, by Kafka's timestamp."""
+        return self._run.record_times
+
+    def may_commit(self) -> bool:
+        """Whether this run still holds its partitions and nothing has failed."""
+        return self._run.may_commit
+
+    def restart(self, reason: Exception) -> None:
+        """End this run without committing; the next one asks for the start offsets again."""
+        self._run.fail(RunEnded(reason))
+
+    def build(self, _step_id: str, _worker_index: int, worker_count: int) -> StatelessSourcePartition[Item]:
+        """One partition: a process runs a single worker."""
+        assert worker_count == 1
+        return _GroupPartition(self)
+
+    def next_batch(self) -> list[Item]:
+        """The inputs of the next epoch; empty when there are none. Raises StopIteration when the run is over."""
+        run = self._run
+        if not run.may_commit:
+            raise StopIteration
+        if self._stopping() and not run.stopping:
+            run.stopping = True
+            self._membership.pause()
+            self._side.stop()
+        injected: list[Item] = [
+            (key, Injected(key, partition, value)) for key, partition, value in self._side.drain(_BATCH)
+        ]
+        if run.stopping and not injected and self._side.idle():
+            raise StopIteration
+        batch = self._poll(0 if injected else _WAIT_SECONDS) + injected
+        if not run.may_commit:
+            raise StopIteration
+        if batch:
+            INPUTS.labels(self._flow).inc(len(batch))
+            batch.append(_MARK)
+        return batch
+
+    def _poll(self, wait_seconds: float) -> list[Item]:
+        messages = self._membership.poll(_BATCH, wait_seconds)
+        if self._membership.failure is not None:
+            self._run.fail(self._membership.failure)
+            return []
+        if self._membership.assignment is not self._run.assignment:
+            # What was just taken from the consumer is another owner's by now, or will be read again.
+            self._run.left_group = True
+            return []
+        batch: list[Item] = []
+        news_of_ends = False
+        for message in messages:
+            news_of_ends |= self._take(message, batch)
+        if batch:
+            self._quiet_since = time.monotonic()
+        elif (self._follows_ends and (news_of_ends or self._renew_ends())) or self._is_to_be_saved():
+            batch.append(_MARK)
+        return batch
+
+    def _is_to_be_saved(self) -> bool:
+        """Whether input has been quiet for a while and ended behind the committed offsets, without a record."""
+        if self._run.positions == self._run.committed or time.monotonic() < self._quiet_since + _QUIET_SECONDS:
+            return False
+        self._quiet_since = time.monotonic()
+        return True
+
+    def _renew_ends(self) -> bool:
+        """Once a second, ask the broker whether the partitions that were read to their end still rest there.
+
+        To hear nothing is no proof: the broker may be out of reach.
+        """
+        now = self._clock.now()
+        if now < later(self._rest_checked_at, seconds=_REST_CHECK_SECONDS):
+            return False
+        self._rest_checked_at = now
+        resting = {place: end for place, (end, _at) in self._run.ends.items() if end >= self._run.positions[place]}
+        for place, end in resting.items():
+            if self._membership.stable_end(*place) == end:
+                self._run.ends[place] = (end, now)
+        return any(self._run.ends[place][1] == now for place in resting)
+
+    def _take(self, message: Message, batch: list[Item]) -> bool:
+        """Add what a message is to the batch; whether it is the news of a partition's end instead."""
+        failure = failure_of(message)
+        if failure is not None:
+            self._run.fail(failure)
+            return False
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or partition is None or offset is None:
+            # About the group, and no reason to end the run.
+            return False
+        if message.error() is not None:
+            self._run.ends[topic, partition] = (offset, self._clock.now())
+            # Between the last record and the end are markers and aborted records. A position that stayed before them
+            # would be out of range, as if input were lost, once the topic's retention has taken them.
+            self._run.positions[topic, partition] = max(offset, self._run.positions[topic, partition])
+            return True
+        batch.append(self._read(message, topic, partition, offset))
+        self._run.positions[topic, partition] = offset + 1
+        self._run.record_times[topic, partition] = Micros(message.timestamp()[1] * 1000)
+        return False
+
+    def _read(self, message: Message, topic: str, partition: int, offset: int) -> Item:
+        """One record, decoded; or its dead letter."""
+        key, value = message.key(), message.value()
+        try:
+            text = key.decode() if isinstance(key, bytes) else None
+        except UnicodeDecodeError:
+            text = None
+        if text is None or value is None:
+            return self._dead(message, "no_key" if text is None else "no_value", "")
+        if partition_of(text, self._run.assignment.partitions) != partition:
+            return self._dead(message, "wrong_partition", "the key belongs to another partition")
+        try:
+            record = decode(value)
+        except CodecError as error:
+            return self._dead(message, error.cause, error.detail)
+        return text, Received(text, topic, partition, offset, record, value)
+
+    def _dead(self, message: Message, cause: str, detail: str) -> Item:
+        DEAD_LETTERED.labels(self._flow, cause).inc()
+        key = message.key()
+        return dead_letter(
+            topic=message.topic() or "",
+            partition=message.partition() or 0,
+            offset=message.offset() or 0,
+            key=key.encode() if isinstance(key, str) else key,
+            value=message.value(),
+            cause=cause,
+            detail=detail,
+            flow=self._flow,
+            at=self._clock.now(),
+        )
+
+
+def dead_letter(
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    cause: str,
+    detail: str,
+    flow: str,
+    at: Micros,
+) -> Item:
+    """A record that could not be processed, as an item for the flow's output."""
+    letter = DeadLetter(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        key=key,
+        value=value,
+        cause=cause,
+        detail=detail,
+        flow=flow,
+        at=at,
+    )
+    return "", Produce(DEAD_LETTERS.name, partition, key, encode(letter))
+
+
+class _GroupPartition(StatelessSourcePartition[Item]):
+    """What Bytewax polls."""
+
+    def __init__(self, source: GroupSource) -> None:
+        self._source = source
+
+    def next_batch(self) -> list[Item]:
+        return self._source.next_batch()
+
+    def next_awake(self) -> datetime:
+        """Always due: the wait for input is in the poll, and a wall clock set back must not stop the flow."""
+        return _LONG_AGO

@@ -1,0 +1,51 @@
+"""The state of a flow's shards: the last bytes of each key, and which of them the open epoch has changed.
+
+The changelog topic is the truth and this its copy in memory. Values stay encoded until a key is used, because most
+keys rest most of the time and bytes are several times smaller than the objects they describe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["StateStore"]
+
+
+class StateStore:
+    """Keyed state, restored from the changelog and written back to it once per epoch and changed key."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+        self._changed: dict[str, int] = {}
+
+    def get(self, key: str) -> bytes | None:
+        """The encoded record of a key, with the open epoch's changes."""
+        return self._values.get(key)
+
+    def put(self, key: str, *, partition: int, value: bytes | None) -> None:
+        """Change a key; None removes it. `partition` is the shard that the key belongs to."""
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = value
+        self._changed[key] = partition
+
+    def restore(self, key: str, value: bytes | None) -> None:
+        """Apply a changelog record: already durable, so no change of the open epoch."""
+        if value is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = value
+
+    def take_changes(self) -> list[tuple[str, int, bytes | None]]:
+        """The keys changed since the last call, as (key, partition, last value)."""
+        changes = [(key, partition, self._values.get(key)) for key, partition in self._changed.items()]
+        self._changed.clear()
+        return changes
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Every key with its encoded record."""
+        return iter(self._values.items())
+
+    def __len__(self) -> int:
+        return len(self._values)

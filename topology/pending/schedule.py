@@ -1,0 +1,60 @@
+"""Which key is due next: the earliest moment of each key, in memory, filled from the store after a restore.
+
+A heap in which a key's outdated moments stay until they come up or are too many; then it is built anew. Most payments
+end long before their timers are due, so these must not pile up for a day.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from schemas.times import Micros
+
+__all__ = ["Schedule"]
+
+_OUTDATED_MIN = 1_024
+
+
+class Schedule:
+    """At most one moment for each key."""
+
+    def __init__(self) -> None:
+        self._moments: dict[str, Micros] = {}
+        self._heap: list[tuple[Micros, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._moments)
+
+    def set(self, key: str, at: Micros | None) -> None:
+        """The key's moment from now on; None: it has none."""
+        if at == self._moments.get(key):
+            return
+        if at is None:
+            del self._moments[key]
+        else:
+            self._moments[key] = at
+            heapq.heappush(self._heap, (at, key))
+        if len(self._heap) > 2 * len(self._moments) + _OUTDATED_MIN:
+            self._heap = [(at, key) for key, at in self._moments.items()]
+            heapq.heapify(self._heap)
+
+    def first(self) -> Micros | None:
+        """The earliest moment of all."""
+        while self._heap:
+            at, key = self._heap[0]
+            if self._moments.get(key) == at:
+                return at
+            heapq.heappop(self._heap)
+        return None
+
+    def take_due(self, now: Micros, limit: int) -> list[str]:
+        """The keys whose moment has come, earliest first; they have none until it is set again."""
+        due: list[str] = []
+        while len(due) < limit:
+            first = self.first()
+            if first is None or first > now:
+                break
+            _, key = heapq.heappop(self._heap)
+            del self._moments[key]
+            due.append(key)
+        return due

@@ -1,0 +1,158 @@
+"""Joins time and look-ups to the reconciliation flow: brings in who is due, makes the look-ups that have committed.
+
+All methods are called by the dataflow's thread (`topology.kafka.Side`). After a restore the store is gone through bit
+by bit while the flow runs already: it may hold millions of payments that wait for nothing but their abandonment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+
+from schemas.codec import decode
+from schemas.identifiers import PaymentIntentId
+from schemas.partitioner import partition as partition_of
+from schemas.processing import CallKind, Pending
+from topology.calls.engine import CallEngine, Engine, FinishedCall, Order
+from topology.kafka import Clock, StateStore, WallClock
+from topology.pending.metrics import IN_DOUBT, LOOKUPS_WAITING, OLDEST_DOUBT_SECONDS, OVERDUE_DOUBTS
+from topology.pending.schedule import Schedule
+from topology.pending.times import ReconciliationTimes
+from topology.pending.watch import Due, LookedUp, in_doubt_since, is_overdue, lookup_order, next_due
+from topology.processors.port import Capabilities, Processor, boot_seconds
+
+__all__ = ["ReconciliationSide"]
+
+_GONE_THROUGH_AT_ONCE = 500
+# A processor that is not configured here is asked nothing; what is in doubt there stays in doubt.
+_NOT_CONFIGURED = Capabilities(lookup=True)
+
+
+class ReconciliationSide:
+    """The side of the reconciliation flow (`topology.kafka.Side`). `partitions` is that of the topics."""
+
+    def __init__(
+        self,
+        processors: Sequence[Processor],
+        times: ReconciliationTimes,
+        *,
+        partitions: int,
+        lookups_max: int = 100,
+        clock: Clock | None = None,
+        engine: Engine | None = None,
+        boot_seconds: Callable[[], float] = boot_seconds,
+    ) -> None:
+        self.times = times
+        self._promised = {processor.name: processor.capabilities for processor in processors}
+        self._partitions = partitions
+        self._lookups_max = lookups_max
+        self._clock: Clock = clock or WallClock()
+        self._engine: Engine = engine or CallEngine(processors, boot_seconds=boot_seconds, name="reconciliation")
+        self._store = StateStore()
+        self._forget()
+
+    def capabilities(self, processor: str) -> Capabilities:
+        """What a processor promises."""
+        return self._promised.get(processor, _NOT_CONFIGURED)
+
+    def watch(self, key: str, pending: Pending | None) -> None:
+        """This is what the flow waits for now, of this intent."""
+        if pending is None:
+            self._dues.set(key, None)
+            self._doubts.set(key, None)
+            self._overdue.discard(key)
+            return
+        self._dues.set(key, next_due(pending))
+        self._doubts.set(key, in_doubt_since(pending))
+        if is_overdue(pending):
+            self._overdue.add(key)
+        else:
+            self._overdue.discard(key)
+
+    def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
+        """Begin to go through the store."""
+        self._forget()
+        self._store = store
+        self._not_gone_through.extend(key for key, _value in store.items())
+        self._engine.start()
+
+    def drain(self, limit: int) -> list[tuple[str, int, object]]:
+        """Look-ups that have ended, then whoever is due."""
+        if self._stopping:
+            return []
+        self._go_through()
+        drained: list[tuple[str, int, object]] = []
+        for finished in self._engine.take(limit):
+            self._running[finished.order.asked.processor] -= 1
+            drained.append(_looked_up(finished))
+        self._submit()
+        due = self._dues.take_due(self._clock.now(), limit - len(drained))
+        drained.extend((key, partition_of(key, self._partitions), Due()) for key in due)
+        self._report()
+        return drained
+
+    def committed(self, effects: list[object]) -> None:
+        """These look-ups stand in the changelog: make them."""
+        for effect in effects:
+            assert isinstance(effect, Order)
+            self._wait(effect)
+        if not self._stopping:
+            self._submit()
+
+    def stop(self) -> None:
+        """Nothing more comes in. Look-ups under way are made again by whoever takes over."""
+        self._stopping = True
+
+    def idle(self) -> bool:
+        """Always: a look-up leaves nothing behind."""
+        return True
+
+    def close(self) -> None:
+        """Abandon all look-ups."""
+        self._engine.close()
+
+    def _forget(self) -> None:
+        self._dues, self._doubts = Schedule(), Schedule()
+        self._overdue: set[str] = set()
+        self._waiting: defaultdict[str, deque[Order]] = defaultdict(deque)
+        self._running: Counter[str] = Counter()
+        self._not_gone_through: deque[str] = deque()
+        self._stopping = False
+
+    def _go_through(self) -> None:
+        """A part of the restored store: when each key is due, and which look-ups were cut short."""
+        for _ in range(min(_GONE_THROUGH_AT_ONCE, len(self._not_gone_through))):
+            key = self._not_gone_through.popleft()
+            stored = self._store.get(key)
+            if stored is None:
+                continue
+            pending = decode(stored)
+            assert isinstance(pending, Pending)
+            self.watch(key, pending)
+            for lookup in pending.lookups:
+                if lookup.in_flight:
+                    partition = partition_of(key, self._partitions)
+                    self._wait(lookup_order(PaymentIntentId(key), partition, lookup, self.times))
+
+    def _wait(self, order: Order) -> None:
+        self._waiting[order.asked.processor].append(order)
+
+    def _submit(self) -> None:
+        """As many look-ups as each processor may be asked at once."""
+        for processor, waiting in self._waiting.items():
+            while waiting and self._running[processor] < self._lookups_max:
+                self._running[processor] += 1
+                self._engine.submit([waiting.popleft()])
+
+    def _report(self) -> None:
+        IN_DOUBT.set(len(self._doubts))
+        OVERDUE_DOUBTS.set(len(self._overdue))
+        LOOKUPS_WAITING.set(sum(len(waiting) for waiting in self._waiting.values()))
+        first = self._doubts.first()
+        OLDEST_DOUBT_SECONDS.set(0.0 if first is None else max(0.0, (self._clock.now() - first) / 1_000_000))
+
+
+def _looked_up(finished: FinishedCall) -> tuple[str, int, object]:
+    order = finished.order
+    assert order.kind is CallKind.lookup
+    return order.payment_intent_id, order.partition, LookedUp(order.asked.transaction_id, finished.answer)

@@ -1,0 +1,22 @@
+"""Adapters to card processors, behind one port. They know their protocol and nothing of flows, Kafka or events."""
+
+from __future__ import annotations
+
+from topology.processors.declared import CapabilitiesUnknown, declared_capabilities
+from topology.processors.http_json import HttpJsonProcessor, HttpProcessorConfig
+from topology.processors.port import Answer, Call, Capabilities, Cause, Departure, HeldBack, Processor, boot_seconds
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Capabilities",
+    "CapabilitiesUnknown",
+    "Cause",
+    "Departure",
+    "HeldBack",
+    "HttpJsonProcessor",
+    "HttpProcessorConfig",
+    "Processor",
+    "boot_seconds",
+    "declared_capabilities",
+]
