@@ -190,6 +190,7 @@ class PaymentIntent:
     next_action: NextAction | None = None
     last_payment_error: PaymentError | None = None
     cancellation_reason: str | None = None
+    canceled_by: CommandId | None = None
     cancel_requested: bool = False
     transactions: tuple[Transaction, ...] = ()
 

@@ -145,6 +145,7 @@ _INTENT_FIELDS = _columns(
         "next_action": _JSON,
         "last_payment_error": _JSON,
         "cancellation_reason": _TEXT,
+        "canceled_by": _TEXT,
         "cancel_requested": _FLAG,
         "transactions": _TRANSACTION_LIST,
     },

@@ -39,6 +39,7 @@ READY_WITHIN_SECONDS = 120.0
 STOPPED_WITHIN_SECONDS = 20.0
 MARK = "PAYSTREAM_TEST_STACK"
 STACK_COMMAND = (sys.executable, "-m", "sandbox.stack", "up")
+SHORT_TIMES = ("--setting", "PAYSTREAM_CALL_DEADLINE_SECONDS=3", "--setting", "PAYSTREAM_LADDER_SECONDS=1,2,5,10")
 PAYSTREAM_COMMAND = (sys.executable, "-m", "paystream", "stack", "up")
 
 
@@ -235,6 +236,9 @@ def s3_endpoint(s3: RunningStack) -> str:
 
 @pytest.fixture(scope="session")
 def running_stack() -> Iterator[RunningStack]:
-    """The whole stack for the whole run. A test that kills a child waits until the stack serves again."""
-    with start_stack(command=PAYSTREAM_COMMAND) as stack:
+    """The whole stack for the whole run, with short times: a call without an answer is in doubt after 3 s.
+
+    A test that kills a child waits until the stack serves again.
+    """
+    with start_stack(command=PAYSTREAM_COMMAND, arguments=SHORT_TIMES) as stack:
         yield stack

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.harness.api import Merchant, ledger, merchant
-from tests.harness.stack import PAYSTREAM_COMMAND, RunningStack, start_stack
+from tests.harness.stack import PAYSTREAM_COMMAND, SHORT_TIMES, RunningStack, start_stack
 
 PROCESSES = (
     "flow-payments",
@@ -26,6 +26,7 @@ PROCESSES = (
     "card-network",
     "kafka",
     "postgres",
+    "s3",
 )
 SERVES_AGAIN_WITHIN_SECONDS = 15
 DECIDED_WITHIN_SECONDS = 90
@@ -35,8 +36,7 @@ GIVE_UP_AFTER_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def breakable_stack() -> Iterator[RunningStack]:
-    quick = ("--setting", "PAYSTREAM_CALL_DEADLINE_SECONDS=3", "--setting", "PAYSTREAM_LADDER_SECONDS=1,2,5,10")
-    with start_stack(command=PAYSTREAM_COMMAND, arguments=quick) as stack:
+    with start_stack(command=PAYSTREAM_COMMAND, arguments=SHORT_TIMES) as stack:
         yield stack
 
 
@@ -149,6 +149,10 @@ def test_payments_killed_in_the_middle_of_200_payments(breakable_stack: RunningS
     statuses = decided(breakable_stack, list(customers.answered), within_seconds=DECIDED_WITHIN_SECONDS)
     assert Counter(statuses.values()) == {"succeeded": 200}
     check_against_ledger(breakable_stack, statuses)
+
+
+def test_every_process_of_the_stack_is_killed_here(breakable_stack: RunningStack) -> None:
+    assert set(breakable_stack.processes) == set(PROCESSES)
 
 
 @pytest.mark.parametrize("name", PROCESSES)

@@ -101,8 +101,11 @@ def test_a_void_cancels_the_intent(running_stack: RunningStack, shop: Merchant) 
 
 def test_cancel_before_and_after_an_authorization(shop: Merchant) -> None:
     untouched = shop.create()["id"]
-    answer = shop.post(f"/paymentIntent/{untouched}/cancel", {})
+    answer = shop.post(f"/paymentIntent/{untouched}/cancel", {}, key="cancel-1")
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+    assert "Idempotent-Replayed" not in answer.headers
+    replayed = shop.post(f"/paymentIntent/{untouched}/cancel", {}, key="cancel-1")
+    assert (replayed.status_code, replayed.headers["Idempotent-Replayed"]) == (200, "true")
     again = shop.post(f"/paymentIntent/{untouched}/cancel", {})
     assert (again.status_code, again.json()["status"]) == (200, "canceled")
     held = shop.create(capture_method="manual")["id"]

@@ -136,6 +136,8 @@ def _void(
     refusal = REFUSED.get((intent.status, on))
     if refusal is not None:
         return refused(refusal)
+    if intent.canceled_by == command.id:
+        return Decision(replayed=True)
     if TABLE[intent.status, on].opens is None:
         return Finding(on=on)
     if intent.status is PaymentIntentStatus.requires_capture and len(intent.transactions) >= VOIDS_ASKED_FOR_MAX:

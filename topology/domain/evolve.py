@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from schemas.commands import CreatePaymentIntent, PaymentCommand
-from schemas.identifiers import TransactionId, event_id, opened_transaction_id
+from schemas.identifiers import CommandId, TransactionId, event_id, opened_transaction_id
 from schemas.payment import (
     Actor,
     PaymentError,
@@ -42,15 +42,18 @@ class Change:
     amount_received_minor: int | None = None
     error: PaymentError | None = None
     cancellation_reason: str | None = None
+    canceled_by: CommandId | None = None
 
 
-def open_payment_intent(command: PaymentCommand, body: CreatePaymentIntent) -> PaymentIntent:
+def open_payment_intent(
+    command: PaymentCommand, body: CreatePaymentIntent, *, status: PaymentIntentStatus
+) -> PaymentIntent:
     """The first state of a PaymentIntent."""
     return PaymentIntent(
         id=command.payment_intent_id,
         merchant_id=command.merchant_id,
         livemode=command.livemode,
-        status=PaymentIntentStatus.requires_payment_method,
+        status=status,
         amount_minor=body.amount_minor,
         currency=body.currency,
         capture_method=body.capture_method,
@@ -132,6 +135,7 @@ def evolve(intent: PaymentIntent, change: Change) -> PaymentIntent:
         next_action=next_action,
         last_payment_error=error,
         cancellation_reason=change.cancellation_reason or intent.cancellation_reason,
+        canceled_by=change.canceled_by or intent.canceled_by,
         cancel_requested=cancel_requested,
         transactions=transactions,
     )
@@ -159,7 +163,7 @@ def _capturable(intent: PaymentIntent, change: Change) -> int:
 class Recorder:
     """Lines up the events of one decision, each with the state after it."""
 
-    __slots__ = ("_actor", "_cause", "at", "events", "intent", "left_processing")
+    __slots__ = ("_actor", "at", "cause", "events", "intent", "left_processing")
 
     def __init__(self, intent: PaymentIntent, *, at: Micros, cause: str, actor: Actor) -> None:
         self.intent = intent
@@ -167,12 +171,12 @@ class Recorder:
         self.at = max(at, intent.updated_at)
         self.events: list[PaymentEvent] = []
         self.left_processing: tuple[tuple[ReplyTo, TransactionId], ...] = ()
-        self._cause = cause
+        self.cause = cause
         self._actor = actor
 
-    def first(self) -> None:
+    def first(self, type_: EventType) -> None:
         """Record the event with which the PaymentIntent came to be."""
-        self._record(EventType.payment_intent_created, None)
+        self._record(type_, None)
 
     def record(self, change: Change) -> None:
         """Record one more event."""
@@ -192,7 +196,7 @@ class Recorder:
                 sequence=intent.sequence,
                 type=type_,
                 at=self.at,
-                cause=self._cause,
+                cause=self.cause,
                 actor=self._actor,
                 payment_intent=intent,
                 transaction=transaction,

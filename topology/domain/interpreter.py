@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from schemas.commands import CreatePaymentIntent, PaymentCommand, ResolveTransaction, ReturnFromChallenge
+from schemas.identifiers import CommandId
 from schemas.payment import (
     Actor,
     ActorType,
@@ -87,8 +88,12 @@ def _command(intent: PaymentIntent | None, command: PaymentCommand, forgotten_up
         found = read_create(intent, body, forgotten_up_to)
         if isinstance(found, Decision):
             return found
-        recorder = Recorder(open_payment_intent(command, body), at=command.at, cause=command.id, actor=command.actor)
-        recorder.first()
+        row = TABLE[None, found.on]
+        assert row.event is not None
+        assert row.target is not None
+        opened = open_payment_intent(command, body, status=row.target)
+        recorder = Recorder(opened, at=command.at, cause=command.id, actor=command.actor)
+        recorder.first(row.event)
         return Decision(events=tuple(recorder.events))
     if intent is None:
         return refused(Refusal.unknown_payment_intent)
@@ -190,8 +195,14 @@ def _record_subject(row: Row, found: Finding, recorder: Recorder) -> None:
             amount_received_minor=found.amount_received_minor,
             error=error,
             cancellation_reason=cancellation,
+            canceled_by=CommandId(recorder.cause) if _cancels_at_once(row, found) else None,
         )
     )
+
+
+def _cancels_at_once(row: Row, found: Finding) -> bool:
+    """Whether a cancel needs no void, and so leaves no Transaction by which the same command is known again."""
+    return found.on is On.cancel and row.event is EventType.payment_intent_canceled
 
 
 def _open(row: Row, found: Finding, recorder: Recorder) -> Transaction:

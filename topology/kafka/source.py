@@ -103,32 +103,34 @@ class GroupSource(DynamicSource[Item]):
         ]
         if run.stopping and not injected and self._side.idle():
             raise StopIteration
-        batch = self._poll(0 if injected else _WAIT_SECONDS) + injected
+        received, is_epoch = self._poll(0 if injected else _WAIT_SECONDS)
         if not run.may_commit:
             raise StopIteration
+        batch = received + injected
         if batch:
             INPUTS.labels(self._flow).inc(len(batch))
+        if batch or is_epoch:
             batch.append(_MARK)
         return batch
 
-    def _poll(self, wait_seconds: float) -> list[Item]:
+    def _poll(self, wait_seconds: float) -> tuple[list[Item], bool]:
+        """What has come, and whether there is something to commit although nothing came."""
         messages = self._membership.poll(_BATCH, wait_seconds)
         if self._membership.failure is not None:
             self._run.fail(self._membership.failure)
-            return []
+            return [], False
         if self._membership.assignment is not self._run.assignment:
             # What was just taken from the consumer is another owner's by now, or will be read again.
             self._run.left_group = True
-            return []
+            return [], False
         batch: list[Item] = []
         news_of_ends = False
         for message in messages:
             news_of_ends |= self._take(message, batch)
         if batch:
             self._quiet_since = time.monotonic()
-        elif (self._follows_ends and (news_of_ends or self._renew_ends())) or self._is_to_be_saved():
-            batch.append(_MARK)
-        return batch
+            return batch, True
+        return batch, (self._follows_ends and (news_of_ends or self._renew_ends())) or self._is_to_be_saved()
 
     def _is_to_be_saved(self) -> bool:
         """Whether input has been quiet for a while and ended behind the committed offsets, without a record."""

@@ -40,6 +40,7 @@ CREATE TABLE payment_intents (
     next_action              json,
     last_payment_error       json,
     cancellation_reason      text,
+    canceled_by              text COLLATE "C",
     cancel_requested         boolean NOT NULL,
     PRIMARY KEY (id, created_at)
 ) PARTITION BY RANGE (created_at);

@@ -97,7 +97,7 @@ class Network:
         hold = self.holds.get(key, Hold.none)
         if hold is not Hold.standing:
             return replace(DECLINED, state=_STATE_OF[hold])
-        # That a void was refused tells that something stands, not how much: the network does not give more than it holds.
+        # That a void was refused tells that something stands, not how much: no more is given than is held.
         if whim.outcome is not Outcome.approved or call.amount_minor > self.held_minor[key]:
             return REFUSED
         self.holds[key] = Hold.captured

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from schemas.codec import decode, encode
 from schemas.payment import CaptureMethod
 from tests.topology.domain.script import AMOUNT_MINOR, Payment
 
@@ -27,6 +28,7 @@ class Scenario:
 def _told(scenario: Scenario, capture: CaptureMethod) -> None:
     payment = Payment(capture=capture).tell(*scenario.steps)
     intent = payment.intent
+    assert [decode(encode(event)) for event in payment.events] == payment.events
     assert (intent.status, tuple(payment.transactions())) == (scenario.then, scenario.transactions)
     assert intent.amount_received_minor == scenario.received
     assert intent.amount_capturable_minor == scenario.capturable

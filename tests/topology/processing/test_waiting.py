@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.payment import PaymentEvent
 from schemas.processing import CallKind, InFlight
@@ -14,11 +16,11 @@ from topology.processing import ProcessingConfig
 from topology.processors import Cause
 
 
-def a_rig(**limits: object) -> Rig:
+def a_rig(**limits: Any) -> Rig:
     retry = Backoff(seconds_min=4.0, seconds_max=16.0)
     circuit = Backoff(seconds_min=10.0, seconds_max=10.0)
-    defaults: dict[str, object] = {"retry": retry, "circuit": circuit} | limits
-    return Rig(config=ProcessingConfig(default_limits=ProcessorLimits(**defaults)))  # type: ignore[arg-type]
+    defaults: dict[str, Any] = {"retry": retry, "circuit": circuit} | limits
+    return Rig(config=ProcessingConfig(default_limits=ProcessorLimits(**defaults)))
 
 
 def authorizations(*numbers: int, processor: str = "a") -> list[PaymentEvent]:

@@ -9,6 +9,7 @@ import pytest
 
 from schemas.identifiers import TransactionId
 from schemas.processing import AuthorizationState, CallKind, Outcome
+from schemas.times import Micros
 from topology.processors import Answer, Cause
 from topology.processors.http_answers import HttpAnswer, read_answer, read_lookup
 
@@ -30,7 +31,7 @@ def test_approved() -> None:
         amount_minor=500,
         currency="jpy",
         processor_reference="cn_1",
-        capture_before=1767225600_500000,  # type: ignore[arg-type]
+        capture_before=Micros(1_767_225_600_500_000),
     )
     assert read(CAPTURE | MONEY | {"status": "approved"}, CallKind.capture).outcome is Outcome.approved
     void = read(VOID | {"status": "approved", "processor_reference": "cn_2"}, CallKind.void)

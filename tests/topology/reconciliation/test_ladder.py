@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,9 @@ LOOKUP_ONLY = Capabilities(lookup=True)
 NOTHING = Capabilities()
 
 
-def in_doubt(kind: str, **settings: object) -> Rig:
+def in_doubt(kind: str, **settings: Any) -> Rig:
     """A payment whose authorization, capture or void has just become pending."""
-    rig = Rig(**settings)  # type: ignore[arg-type]
+    rig = Rig(**settings)
     rig.tell("attempt")
     if kind == "authorization":
         rig.tell("authorization: unknown")
