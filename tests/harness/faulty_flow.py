@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,7 +24,9 @@ from confluent_kafka import Producer, TopicPartition
 
 from tests.harness import counting_flow
 from topology.kafka import runner
-from topology.kafka.clients import KafkaConfig, transactional_producer
+from topology.kafka.clients import KafkaConfig
+from topology.kafka.fence import fence
+from topology.kafka.flow import FlowSpec
 
 __all__ = ["Fault", "Step"]
 
@@ -125,10 +128,10 @@ def main(bootstrap: str, prefix: str, instance: str, fault: str) -> None:
     """Run one process of the counting flow until its fault, or SIGTERM."""
     done = threading.Event()
 
-    def make(config: KafkaConfig, *, flow: str, instance: str) -> FaultyProducer:
-        return FaultyProducer(transactional_producer(config, flow=flow, instance=instance), Fault.parse(fault), done)
+    def make(spec: FlowSpec, config: KafkaConfig, *, instance: str, stopping: Callable[[], bool]) -> FaultyProducer:
+        return FaultyProducer(fence(spec, config, instance=instance, stopping=stopping), Fault.parse(fault), done)
 
-    with mock.patch.object(runner, "transactional_producer", make):
+    with mock.patch.object(runner, "fence", make):
         counting_flow.main(bootstrap, prefix, instance)
 
 

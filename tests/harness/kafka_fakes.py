@@ -68,6 +68,7 @@ class FakeProducer:
         self.metadata: list[object] = []
         self.failing = dict(failing or {})
         self.committed = 0
+        self.drain: Callable[[float], int] = lambda _timeout_seconds: 0
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -90,9 +91,9 @@ class FakeProducer:
         self._call("commit_transaction")
         self.committed += 1
 
-    def poll(self, _timeout: float) -> int:
+    def poll(self, timeout: float) -> int:
         self._call("poll")
-        return 0
+        return self.drain(timeout)
 
     def flush(self, _timeout: float) -> int:
         self._call("flush")

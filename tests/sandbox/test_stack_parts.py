@@ -36,7 +36,7 @@ def read(bootstrap: str, topic: str, *, count: int) -> list[bytes | None]:
     """The first records of a topic of one partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
-    messages = consumer.consume(count, timeout=15)
+    messages = consumer.consume(count, timeout=60)
     consumer.close()
     return [message.value() for message in messages]
 

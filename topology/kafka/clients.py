@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Producer
 
 __all__ = ["KafkaConfig", "changelog_consumer", "high_watermark_consumer", "member_consumer", "plain_producer"]
-__all__ += ["transactional_producer"]
+__all__ += ["outside_consumer", "transactional_producer"]
 
 log = logging.getLogger("paystream.kafka")
 
@@ -107,6 +107,11 @@ def _reader(config: KafkaConfig, *, client: str, isolation: str) -> Consumer:
     )
 
 
+def outside_consumer(config: KafkaConfig, *, group: str) -> Consumer:
+    """Knows the name of a group and never joins it: for its metadata, which names no generation."""
+    return Consumer({**_common(config, f"{group}-outside"), "group.id": group, "enable.auto.commit": False})
+
+
 def changelog_consumer(config: KafkaConfig, *, flow: str) -> Consumer:
     """Reads a changelog for a restore: `read_committed`, so that it cannot pass an undecided transaction."""
     return _reader(config, client=f"{flow}-restore", isolation="read_committed")
@@ -127,10 +132,8 @@ def transactional_producer(config: KafkaConfig, *, flow: str, instance: str) -> 
             # Every message carries its partition: the shard it belongs to.
             "enable.idempotence": True,
             "acks": "all",
-            "linger.ms": 0,
-            # What a transaction meets most often is that the markers of the one before are still being written: for
-            # a few milliseconds, so that the default of 100 would rule how long an epoch takes.
-            "retry.backoff.ms": 1,
+            # The commit flushes; until then an epoch's messages gather into one request for each partition.
+            "linger.ms": 5,
             "compression.type": "lz4",
             "queue.buffering.max.messages": 1_000_000,
             "delivery.report.only.error": True,

@@ -138,6 +138,8 @@ class Membership:
         except Exception as error:  # noqa: BLE001
             self.failure = error
             self.assignment = None
+            # A callback that assigns nothing is taken to want everything, from wherever.
+            consumer.assign([])
 
     def _accept(self, consumer: Consumer, partitions: list[TopicPartition]) -> Assignment:
         metadata = consumer.consumer_group_metadata()

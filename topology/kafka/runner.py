@@ -17,8 +17,9 @@ from datetime import timedelta
 from bytewax.run import cli_main
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from topology.kafka.clients import KafkaConfig, transactional_producer
+from topology.kafka.clients import KafkaConfig
 from topology.kafka.epoch import Run, RunEnded
+from topology.kafka.fence import fence
 from topology.kafka.flow import BuildFlow, Clock, FlowContext, FlowSpec, Side, WallClock
 from topology.kafka.membership import Assignment, Membership, StartOffsets
 from topology.kafka.metrics import ENDED, FENCED, RESTORE_SECONDS, SHARDS
@@ -26,6 +27,7 @@ from topology.kafka.restore import restore
 from topology.kafka.sink import TransactionSink
 from topology.kafka.source import GroupSource
 from topology.kafka.store import StateStore
+from topology.kafka.watchdog import Watchdog
 
 __all__ = ["FlowStatus", "run_flow"]
 
@@ -34,13 +36,14 @@ log = logging.getLogger("paystream.kafka")
 # Each batch is an epoch. The interval is compared with the wall clock: negative, so that a clock that is set back
 # cannot keep an epoch open.
 _EPOCH_PER_BATCH = timedelta(days=-36_500)
-_FENCE_TIMEOUT_SECONDS = 30.0
-# So often a wait looks whether the process was asked to stop.
-_FENCE_SLICE_SECONDS = 2.0
 _SERVE_SECONDS = 0.05
+_FENCE_LIMIT_SECONDS = 45.0
 _RETRY_SECONDS = 0.5
 _FENCED_RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)
+_FENCED_FORGOTTEN_AFTER_SECONDS = 600.0
 _FENCED_CODES = (
+    # What a client answers once it has failed for good; that it was fenced is by far the likeliest reason.
+    KafkaError._FATAL,
     KafkaError._FENCED,
     KafkaError.FENCED_INSTANCE_ID,
     KafkaError.INVALID_PRODUCER_EPOCH,
@@ -61,8 +64,13 @@ class _Fencing:
     """Twins under one name fence each other in turn: each waits longer every time, beyond the time of a restore."""
 
     times: int = 0
+    last_at: float = float("-inf")
 
-    def wait_seconds(self) -> float:
+    def wait_seconds(self, *, now: float) -> float:
+        """How long to wait now, in the seconds of any steady clock."""
+        if now > self.last_at + _FENCED_FORGOTTEN_AFTER_SECONDS:
+            self.times = 0
+        self.last_at = now
         seconds = _FENCED_RETRY_SECONDS[min(self.times, len(_FENCED_RETRY_SECONDS) - 1)]
         self.times += 1
         return seconds
@@ -95,6 +103,7 @@ class FlowRunner:
         self._start = start or StartOffsets()
         self._membership: Membership | None = None
         self._fencing = _Fencing()
+        self._watchdog = Watchdog()
 
     def run(self) -> None:
         """Run until stopped. Raises what the process cannot mend itself: expired offsets, fatal client errors, bugs."""
@@ -114,7 +123,8 @@ class FlowRunner:
 
     def _run_once(self) -> None:
         """One generation: from the fence to the end of the dataflow."""
-        producer = self._fence()
+        with self._watchdog.watching("the fence", limit_seconds=_FENCE_LIMIT_SECONDS):
+            producer = fence(self._spec, self._config, instance=self._instance, stopping=self._stopping)
         try:
             if self._membership is None:
                 self._membership = Membership(self._spec, self._config, instance=self._instance, start=self._start)
@@ -131,19 +141,6 @@ class FlowRunner:
         finally:
             # Whatever it left open is aborted by the next fence; a producer that failed or stalled is not used again.
             producer.purge()
-
-    def _fence(self) -> Producer:
-        producer = transactional_producer(self._config, flow=self._spec.name, instance=self._instance)
-        until = time.monotonic() + _FENCE_TIMEOUT_SECONDS
-        while True:
-            try:
-                producer.init_transactions(_FENCE_SLICE_SECONDS)
-            except KafkaException as error:
-                # A call that timed out is taken up again by the next one.
-                if not error.args[0].retriable() or time.monotonic() > until or self._stopping():
-                    raise
-            else:
-                return producer
 
     def _join(self, membership: Membership) -> Assignment | None:
         """Poll the group until it has given this process its shards; None when asked to stop meanwhile."""
@@ -171,7 +168,9 @@ class FlowRunner:
                 clock=self._clock,
                 stopping=self._stopping,
             ),
-            sink=TransactionSink(spec=self._spec, producer=producer, run=run, store=store, side=self._side),
+            sink=TransactionSink(
+                spec=self._spec, producer=producer, run=run, store=store, side=self._side, watchdog=self._watchdog
+            ),
             store=store,
             side=self._side,
             partitions=assignment.partitions,
@@ -201,10 +200,10 @@ class FlowRunner:
         assert isinstance(error, KafkaError)
         self._leave()
         if error.code() in _FENCED_CODES:
-            seconds = self._fencing.wait_seconds()
+            seconds = self._fencing.wait_seconds(now=time.monotonic())
             FENCED.labels(self._spec.name).inc()
             log.error("%s-%s was fenced by its own name; next try in %.0f s", self._spec.name, self._instance, seconds)
-        elif error.fatal() and error.code() != KafkaError._FATAL:
+        elif error.fatal():
             raise failure
         else:
             seconds = _RETRY_SECONDS

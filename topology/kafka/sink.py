@@ -18,17 +18,29 @@ from topology.kafka.flow import FlowSpec, Side
 from topology.kafka.items import AfterCommit, Produce
 from topology.kafka.metrics import COMMITTED, EPOCH_SECONDS
 from topology.kafka.store import StateStore
+from topology.kafka.watchdog import Watchdog
 
 __all__ = ["TransactionSink"]
 
-_COMMIT_TIMEOUT_SECONDS = 10.0
+_COMMIT_TIMEOUT_SECONDS = 5.0
+_COMMIT_LIMIT_SECONDS = 7.0
 _ONLY_PART = "log"
 
 
 class TransactionSink(FixedPartitionedSink[object, None]):
     """Writes what the flow decided, epoch by epoch, all of it or nothing."""
 
-    def __init__(self, *, spec: FlowSpec, producer: Producer, run: Run, store: StateStore, side: Side) -> None:
+    def __init__(
+        self,
+        *,
+        spec: FlowSpec,
+        producer: Producer,
+        run: Run,
+        store: StateStore,
+        side: Side,
+        watchdog: Watchdog,
+    ) -> None:
+        self._watchdog = watchdog
         self._spec = spec
         self._producer = producer
         self._run = run
@@ -53,7 +65,8 @@ class TransactionSink(FixedPartitionedSink[object, None]):
             return
         started = time.perf_counter()
         try:
-            self._commit(messages)
+            with self._watchdog.watching("the commit of an epoch", limit_seconds=_COMMIT_LIMIT_SECONDS):
+                self._commit(messages)
         except (KafkaException, BufferError) as error:
             self._run.fail(error)
             return
@@ -72,6 +85,7 @@ class TransactionSink(FixedPartitionedSink[object, None]):
             for key, partition, value in self._store.take_changes():
                 self._produce(changelog, partition, key, value)
         offsets = [TopicPartition(topic, shard, offset) for (topic, shard), offset in self._run.positions.items()]
+        assert offsets, "a process without shards has nothing to commit, and nothing that would fence it"
         producer.send_offsets_to_transaction(offsets, self._run.assignment.metadata, _COMMIT_TIMEOUT_SECONDS)
         producer.commit_transaction(_COMMIT_TIMEOUT_SECONDS)
 

@@ -1,0 +1,207 @@
+"""One batch is one epoch, on Bytewax itself: all of a batch is committed before the source is polled again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import bytewax.operators as op
+import pytest
+from bytewax.dataflow import Dataflow
+from bytewax.operators import StatefulBatchLogic
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from bytewax.run import cli_main
+from bytewax.testing import TestingSource, run_main
+from confluent_kafka import KafkaError, KafkaException
+
+from schemas.codec import encode
+from schemas.partitioner import partition as partition_of
+from schemas.topics import Topic
+from tests.harness.counting import given
+from tests.harness.driver import FakeClock
+from tests.harness.kafka_fakes import FakeMembership, FakeProducer, as_membership, as_producer, assignment, message
+from topology import kafka
+from topology.kafka import AfterCommit, FlowContext, FlowSpec, Input, NoSide, Output, Produce, Received, StateStore
+from topology.kafka.epoch import Run
+from topology.kafka.runner import _EPOCH_PER_BATCH
+from topology.kafka.sink import TransactionSink
+from topology.kafka.source import GroupSource
+from topology.kafka.watchdog import Watchdog
+
+TOPIC = Topic(name="inputs", key="intent", records=("TimerFired",), retention_ms=1)
+SPEC = FlowSpec(name="flow", inputs=(TOPIC,), changelog=None)
+KEYS = [f"pi_{number:032x}" for number in range(30)]
+BATCHES = 5
+
+
+WATCHDOG = Watchdog()
+
+
+class Relay(StatefulBatchLogic[Input, Output, None]):
+    """Passes on what it is given; an input named "silent" yields nothing, "broken" is a bug."""
+
+    def on_batch(self, values: list[Input]) -> tuple[list[Output], bool]:
+        outputs: list[Output] = []
+        for value in values:
+            assert isinstance(value, Received)
+            name = value.value.name  # type: ignore[union-attr]
+            if name == "broken":
+                raise ZeroDivisionError
+            if name != "silent":
+                outputs.append(Produce("outputs", value.partition, value.key, str(value.offset).encode()))
+        return outputs, self.DISCARD
+
+    def snapshot(self) -> None:
+        return None
+
+
+class Again(StatefulBatchLogic[Output, Output, None]):
+    """A second keyed step: it adds an effect for each message."""
+
+    def on_batch(self, values: list[Output]) -> tuple[list[Output], bool]:
+        return [*values, *[AfterCommit(value) for value in values]], self.DISCARD
+
+    def snapshot(self) -> None:
+        return None
+
+
+class Flowing(NoSide):
+    """A flow of two keyed steps between a fake group and a fake producer."""
+
+    def __init__(self, names: Callable[[int], str] = lambda _number: "loud") -> None:
+        count, self.batches = 0, []
+        offsets = dict.fromkeys(range(4), 0)
+        for _ in range(BATCHES):
+            batch = []
+            for key in KEYS:
+                shard = partition_of(key, 4)
+                value = encode(given(key, names(count)))
+                batch.append(message(TOPIC.name, shard, offsets[shard], key=key.encode(), value=value))
+                offsets[shard] += 1
+                count += 1
+            self.batches.append(batch)
+        self.ends = {(TOPIC.name, shard): offset for shard, offset in offsets.items()}
+        held = assignment({(TOPIC.name, shard): 0 for shard in range(4)})
+        self.membership = FakeMembership(held, self.batches)
+        self.producer = FakeProducer()
+        self.run = Run(held)
+        self.effects = 0
+        self.polls: list[tuple[int, int, int]] = []
+        self.membership.before_poll = self._look
+
+    def _look(self) -> None:
+        self.polls.append((self.producer.committed, len(self.producer.produced), self.effects))
+
+    def committed(self, effects: list[object]) -> None:
+        self.effects += len(effects)
+
+    def build(self) -> Dataflow:
+        store = StateStore()
+        context = FlowContext(
+            source=GroupSource(
+                spec=SPEC,
+                membership=as_membership(self.membership),
+                run=self.run,
+                side=self,
+                clock=FakeClock(),
+                stopping=lambda: not self.membership.batches,
+            ),
+            sink=TransactionSink(
+                spec=SPEC, producer=as_producer(self.producer), run=self.run, store=store, side=self, watchdog=WATCHDOG
+            ),
+            store=store,
+            side=self,
+            partitions=4,
+            clock=FakeClock(),
+        )
+        flow = Dataflow("flow")
+        relayed = op.stateful_batch("relay", kafka.inputs(flow, context), lambda _state: Relay())
+        kafka.output(flow, op.stateful_batch("again", relayed, lambda _state: Again()), context)
+        return flow
+
+
+@pytest.mark.parametrize("execute", [run_main, cli_main], ids=["run_main", "cli_main"])
+def test_a_batch_is_committed_with_its_effects_before_the_source_is_polled_again(execute: Callable[..., None]) -> None:
+    flowing = Flowing()
+    execute(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    size = len(KEYS)
+    assert flowing.polls == [(n, n * size, n * size) for n in range(BATCHES)]
+    assert flowing.effects == BATCHES * size
+    assert flowing.producer.offsets[-1] == flowing.ends
+
+
+def test_offsets_are_the_highest_of_each_partition_although_keys_leave_in_another_order() -> None:
+    flowing = Flowing()
+    cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    left = [(partition, int(value or b"")) for _topic, partition, _key, value in flowing.producer.produced]
+    assert left[: len(KEYS)] != sorted(left[: len(KEYS)], key=lambda place: place[1])
+    for number, offsets in enumerate(flowing.producer.offsets):
+        done = left[: (number + 1) * len(KEYS)]
+        assert offsets == {
+            (TOPIC.name, shard): 1 + max(offset for partition, offset in done if partition == shard)
+            for shard in range(4)
+        }
+
+
+def test_inputs_that_yield_nothing_still_advance_the_offsets() -> None:
+    flowing = Flowing(lambda _number: "silent")
+    cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    assert flowing.producer.produced == []
+    assert flowing.producer.offsets[-1] == flowing.ends
+    assert flowing.producer.committed == BATCHES
+
+
+def test_an_exception_in_a_step_commits_nothing_of_its_epoch() -> None:
+    broken = 2 * len(KEYS) + 7
+    flowing = Flowing(lambda number: "broken" if number == broken else "loud")
+    with pytest.raises(RuntimeError):
+        cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    assert flowing.producer.committed == 2
+    assert flowing.effects == 2 * len(KEYS)
+
+
+def test_a_failed_commit_ends_the_dataflow_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    flowing = Flowing()
+    flowing.producer.failing["commit_transaction"] = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    assert flowing.run.failure is flowing.producer.failing["commit_transaction"]
+    assert flowing.producer.calls.count("begin_transaction") == 1
+    assert "panicked" not in capfd.readouterr().err
+
+
+def test_no_setting_back_of_the_clock_keeps_an_epoch_open() -> None:
+    assert timedelta(days=-3650) > _EPOCH_PER_BATCH
+
+
+class Partitions(FixedPartitionedSink[str, None]):
+    """Two parts, and a `part_fn` that always answers 0."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, list[str]] = {"2": [], "10": []}
+
+    def list_parts(self) -> list[str]:
+        return list(self.written)
+
+    def part_fn(self, _item_key: str) -> int:
+        return 0
+
+    def build_part(self, _step_id: str, for_part: str, _resume_state: None) -> Any:
+        written = self.written[for_part]
+
+        class Part(StatefulSinkPartition[str, None]):
+            def write_batch(self, values: list[str]) -> None:
+                written.extend(values)
+
+            def snapshot(self) -> None:
+                return None
+
+        return Part()
+
+
+def test_bytewax_counts_the_parts_of_a_sink_in_the_order_of_their_names() -> None:
+    sink = Partitions()
+    flow = Dataflow("flow")
+    op.output("out", op.input("in", flow, TestingSource([("key", "value")])), sink)
+    run_main(flow)
+    assert sink.written == {"2": [], "10": ["value"]}

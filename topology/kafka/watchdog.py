@@ -1,0 +1,70 @@
+"""Ends a process whose commit does not come back.
+
+librdkafka's calls have time-outs, and one of them was seen not to keep it: `send_offsets_to_transaction` waited for
+ever after the broker had been killed under it (2.16.0). Python cannot interrupt such a call, so a thread beside it ends
+the process; the supervisor starts another, which fences what this one left open. Nothing is lost by that: what was not
+committed is read again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+__all__ = ["EXIT_STATUS", "Watchdog"]
+
+log = logging.getLogger("paystream.kafka")
+
+EXIT_STATUS = 75
+_LOOK_EVERY_SECONDS = 0.25
+
+
+def _end_process(what: str) -> None:
+    log.critical("%s does not come back; ending the process", what)
+    logging.shutdown()
+    os._exit(EXIT_STATUS)
+
+
+class Watchdog:
+    """Watches one call at a time; `bite` is what happens when it takes longer than it may.
+
+    Time is counted in the watchdog's own looks, so that a process which was paused is not taken for one that is stuck.
+    """
+
+    def __init__(self, *, bite: Callable[[str], None] = _end_process) -> None:
+        self._bite = bite
+        self._watched: _Watched | None = None
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    @contextmanager
+    def watching(self, what: str, *, limit_seconds: float) -> Iterator[None]:
+        """Watch what is done inside, for at most that long."""
+        self._watched = _Watched(what, limit_seconds)
+        try:
+            yield
+        finally:
+            self._watched = None
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY_SECONDS)
+            watched = self._watched
+            if watched is None:
+                continue
+            watched.left_seconds -= _LOOK_EVERY_SECONDS
+            if watched.left_seconds < 0:
+                self._bite(watched.what)
+                return
+
+
+@dataclass(slots=True)
+class _Watched:
+    """The call that is under way, and how much longer it may take."""
+
+    what: str
+    left_seconds: float
