@@ -25,7 +25,7 @@ from schemas.identifiers import (
     parse_payment_intent_id,
     parse_transaction_id,
 )
-from schemas.payment import Actor, ActorType, PaymentIntent
+from schemas.payment import Actor, ActorType, PaymentIntent, TransactionStatus
 
 __all__ = ["Challenges"]
 
@@ -81,7 +81,7 @@ class Challenges:
             # The read model is away. The customer's payment does not wait for it: the fold knows what is open.
             merchant_id, livemode = _UNKNOWN_MERCHANT, False
         else:
-            if intent is None or not _has_open(intent, transaction_id):
+            if intent is None or not _awaits_return(intent, transaction_id):
                 return
             merchant_id, livemode = intent.merchant_id, intent.livemode
         command = PaymentCommand(
@@ -101,8 +101,14 @@ class Challenges:
         await self._services.exchange.tell(command)
 
 
-def _has_open(intent: PaymentIntent, transaction_id: TransactionId | None) -> bool:
-    return any(one.completed_at is None and transaction_id in (None, one.id) for one in intent.transactions)
+def _awaits_return(intent: PaymentIntent, transaction_id: TransactionId | None) -> bool:
+    """Whether a challenge is open that nobody has returned from yet: anybody may call here, as often as they like."""
+    return any(
+        one.status is TransactionStatus.requires_action
+        and not one.challenge_returned
+        and transaction_id in (None, one.id)
+        for one in intent.transactions
+    )
 
 
 def _named_in_query(request: Request) -> tuple[PaymentIntentId, TransactionId]:

@@ -6,13 +6,14 @@ with, which is for life.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = [
     "ALL",
     "CAPTURES",
     "COMMANDS",
     "DEAD_LETTERS",
+    "DEAD_LETTER_BYTES_MAX",
     "EVENTS",
     "INTENTS",
     "IN_FLIGHT",
@@ -31,6 +32,9 @@ __all__ = [
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 
+DEAD_LETTER_BYTES_MAX = 4 * 1024 * 1024
+"""Whatever a broker takes by default (1 MiB) fits in a dead letter."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
@@ -40,6 +44,7 @@ class Topic:
     key: str
     records: tuple[str, ...]
     retention_ms: int | None
+    message_bytes_max: int | None = None
 
     @property
     def compacted(self) -> bool:
@@ -48,14 +53,16 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """The topic's settings at the broker, as `kafka-configs` names them."""
+        size = {} if self.message_bytes_max is None else {"max.message.bytes": str(self.message_bytes_max)}
         if self.retention_ms is not None:
-            return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+            return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **size}
         # Segments roll early and the cleaner starts early, or compaction never reaches what matters for a restore.
         return {
             "cleanup.policy": "compact",
             "segment.ms": str(5 * 60_000),
             "segment.bytes": str(64 * 1024 * 1024),
             "min.cleanable.dirty.ratio": "0.1",
+            **size,
         }
 
 
@@ -80,7 +87,9 @@ SETTLEMENT_LINES = _kept("payments.settlement-lines", "processor:reference", "Se
 OPEN_CAPTURES = _compacted("payments.open-captures", "processor:reference", "OpenCapture")
 SETTLEMENTS = _kept("payments.settlements", "intent, else unmatched:reference", "Settlement", days=30)
 WEBHOOK_ATTEMPTS = _kept("payments.webhook-attempts", "intent", "WebhookAttempt", days=30)
-DEAD_LETTERS = _kept("payments.dead-letters", "as it came", "DeadLetter", days=90)
+DEAD_LETTERS = replace(
+    _kept("payments.dead-letters", "as it came", "DeadLetter", days=90), message_bytes_max=DEAD_LETTER_BYTES_MAX
+)
 MERCHANTS = _compacted("merchants", "merchant", "Merchant")
 
 ALL = (

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import Counter
 
 from schemas.codec import decode, encode
@@ -171,7 +171,7 @@ class RepliesSide(NoSide):
                     partition=effect.partition,
                     on_delivery=_delivered,
                 )
-            except BufferError:
+            except (BufferError, KafkaException):
                 REPLIES_LOST.inc()
         self._producer.poll(0)
 

@@ -19,7 +19,7 @@ from schemas.topics import EVENTS, IN_FLIGHT
 from topology import kafka
 from topology.calls.entries import Answered, Desk, Entries, Turn, TurnedAway
 from topology.calls.side import ProcessingConfig, ProcessingSide
-from topology.kafka import FlowContext, FlowSpec, Input, Output
+from topology.kafka import FlowContext, FlowSpec, Input, Output, check_partitions
 
 __all__ = ["FLOW", "ProcessingConfig", "ProcessingSide", "build"]
 
@@ -30,6 +30,7 @@ def build(context: FlowContext) -> Dataflow:
     """The flow as a diagram: events and answers → calls → results. The context's side is a ProcessingSide."""
     assert isinstance(context.side, ProcessingSide)
     desk = context.side.desk
+    check_partitions(context, context.side.partitions)
     flow = Dataflow("processing")
     inputs = kafka.inputs(flow, context)
     results = op.stateful_batch("calls", inputs, lambda _state: CallsLogic(context, desk))

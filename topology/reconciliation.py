@@ -18,7 +18,7 @@ from schemas.payment import PaymentEvent
 from schemas.processing import Pending
 from schemas.topics import EVENTS, PENDING
 from topology import kafka
-from topology.kafka import FlowContext, FlowSpec, Input, Output
+from topology.kafka import FlowContext, FlowSpec, Input, Output, check_partitions
 from topology.pending.side import ReconciliationSide
 from topology.pending.times import ReconciliationTimes
 from topology.pending.watch import Due, LookedUp, Watch
@@ -32,6 +32,7 @@ def build(context: FlowContext) -> Dataflow:
     """The flow as a diagram: events, moments and look-ups → pending → timers, results. Its side: ReconciliationSide."""
     side = context.side
     assert isinstance(side, ReconciliationSide)
+    check_partitions(context, side.partitions)
     flow = Dataflow("reconciliation")
     inputs = kafka.inputs(flow, context)
     findings = op.stateful_batch("pending", inputs, lambda _state: PendingLogic(context, side))

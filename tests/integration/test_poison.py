@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, Transact
 from schemas.operations import DeadLetter
 from schemas.partitioner import partition
 from schemas.payment import Actor, ActorType
+from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource
 from schemas.times import Micros
 from schemas.topics import COMMANDS, DEAD_LETTERS
 from tests.harness.api import Merchant, merchant
@@ -42,6 +44,21 @@ def a_command(intent: str) -> bytes:
     )
 
 
+def a_result(intent: str) -> bytes:
+    """Whoever may write commands cannot approve a payment with them."""
+    return encode(
+        ProcessorResult(
+            payment_intent_id=PaymentIntentId(intent),
+            transaction_id=TransactionId("tx_" + "0" * 32),
+            processor="cardnet",
+            call=CallKind.authorize,
+            outcome=Outcome.approved,
+            source=ResultSource.answer,
+            at=Micros(1),
+        )
+    )
+
+
 def test_poison_is_set_aside_with_its_cause(running_stack: RunningStack, shop: Merchant) -> None:
     intent = str(shop.create()["id"])
     home = partition(intent, PARTITIONS)
@@ -50,6 +67,8 @@ def test_poison_is_set_aside_with_its_cause(running_stack: RunningStack, shop: M
         (intent, b"garbage", home, "not_framed"),
         (intent, b"\x00\x7f\xff\xff\xff123", home, "unknown_schema_id"),
         (intent, b"\x00\x00\x00\x00\x01\xff\xff\xff", home, "corrupt"),
+        (intent, b"\x01" + os.urandom(999_500), home, "not_framed"),
+        (intent, a_result(intent), home, "wrong_record"),
         (None, a_command(intent), home, "no_key"),
         (b"\xff\xfe", a_command(intent), home, "no_key"),
         (intent, None, home, "no_value"),

@@ -59,7 +59,7 @@ class ProcessingSide:
         self._capabilities = {processor.name: processor.capabilities for processor in processors}
         self._limits = {name: config.limits.get(name, config.default_limits) for name in self._capabilities}
         self._config = config
-        self._partitions = partitions
+        self.partitions = partitions
         self._engine: Engine = engine or CallEngine(processors, boot_seconds=boot_seconds, name="processing")
         self._boot_seconds = boot_seconds
         self._chance = chance
@@ -125,7 +125,7 @@ class ProcessingSide:
         )
 
     def _restore(self, key: PaymentIntentId, call: InFlightCall) -> None:
-        partition = partition_of(key, self._partitions)
+        partition = partition_of(key, self.partitions)
         if call.in_flight:
             IN_DOUBT_RESTORED.labels(call.processor, call.call).inc()
         patient = is_patient(call) and not call.in_flight

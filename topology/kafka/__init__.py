@@ -6,7 +6,18 @@ Kafka Streams' `exactly_once_v2` (KIP-447) on Bytewax, as DESIGN section 4 has i
 
 from topology.kafka.clients import KafkaConfig, plain_producer
 from topology.kafka.epoch import RunEnded
-from topology.kafka.flow import Clock, FlowContext, FlowSpec, NoSide, Side, WallClock, inputs, output
+from topology.kafka.flow import (
+    Clock,
+    FlowContext,
+    FlowSpec,
+    NoSide,
+    Side,
+    WallClock,
+    WrongPartitions,
+    check_partitions,
+    inputs,
+    output,
+)
 from topology.kafka.items import AfterCommit, Injected, Input, Output, Produce, Received
 from topology.kafka.membership import OffsetsExpired, StartOffsets
 from topology.kafka.runner import FlowStatus, run_flow
@@ -31,6 +42,8 @@ __all__ = [
     "StartOffsets",
     "StateStore",
     "WallClock",
+    "WrongPartitions",
+    "check_partitions",
     "inputs",
     "output",
     "plain_producer",

@@ -12,6 +12,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Producer
 
+from schemas.topics import DEAD_LETTER_BYTES_MAX
+
 __all__ = ["KafkaConfig", "changelog_consumer", "high_watermark_consumer", "member_consumer", "plain_producer"]
 __all__ += ["outside_consumer", "transactional_producer"]
 
@@ -134,7 +136,12 @@ def transactional_producer(config: KafkaConfig, *, flow: str, instance: str) -> 
             "acks": "all",
             # The commit flushes; until then an epoch's messages gather into one request for each partition.
             "linger.ms": 5,
+            # What a transaction meets most often is that the markers of the one before are still being written: for
+            # a few milliseconds, so that the default of 100 would rule how long an epoch takes. It grows from here.
+            "retry.backoff.ms": 1,
             "compression.type": "lz4",
+            # A dead letter is the record that was refused, whole, and a little more.
+            "message.max.bytes": DEAD_LETTER_BYTES_MAX,
             "queue.buffering.max.messages": 1_000_000,
             "delivery.report.only.error": True,
         }

@@ -22,7 +22,18 @@ from schemas.topics import Topic
 from topology.kafka.items import Injected, Input, Output, Received
 from topology.kafka.store import StateStore
 
-__all__ = ["Clock", "FlowContext", "FlowSpec", "NoSide", "Side", "WallClock", "inputs", "output"]
+__all__ = [
+    "Clock",
+    "FlowContext",
+    "FlowSpec",
+    "NoSide",
+    "Side",
+    "WallClock",
+    "WrongPartitions",
+    "check_partitions",
+    "inputs",
+    "output",
+]
 
 
 class Clock(Protocol):
@@ -115,6 +126,16 @@ class FlowContext:
     partitions: int
     clock: Clock
     _around: list[KeyedStream[object]] = field(default_factory=list)
+
+
+class WrongPartitions(ValueError):
+    """The setting says another number of partitions than the topics have: keys would go to other shards."""
+
+
+def check_partitions(context: FlowContext, configured: int) -> None:
+    """Refuse to run a flow that would place keys by another number of partitions; raises WrongPartitions."""
+    if configured != context.partitions:
+        raise WrongPartitions(f"the topics have {context.partitions} partitions, PAYSTREAM_PARTITIONS is {configured}")
 
 
 BuildFlow = Callable[[FlowContext], Dataflow]

@@ -53,6 +53,7 @@ class GroupSource(DynamicSource[Item]):
     ) -> None:
         self._flow = spec.name
         self._follows_ends = spec.follows_ends
+        self._records = {topic.name: topic.records for topic in spec.inputs}
         self._rest_checked_at = clock.now()
         self._quiet_since = time.monotonic()
         self._membership = membership
@@ -190,6 +191,9 @@ class GroupSource(DynamicSource[Item]):
             record = decode(value)
         except CodecError as error:
             return self._dead(message, error.cause, error.detail)
+        if type(record).__name__ not in self._records[topic]:
+            # Also so that whoever may write to one topic cannot speak as the writers of another.
+            return self._dead(message, "wrong_record", type(record).__name__)
         return text, Received(text, topic, partition, offset, record, value)
 
     def _dead(self, message: Message, cause: str, detail: str) -> Item:

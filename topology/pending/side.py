@@ -44,7 +44,7 @@ class ReconciliationSide:
     ) -> None:
         self.times = times
         self._promised = {processor.name: processor.capabilities for processor in processors}
-        self._partitions = partitions
+        self.partitions = partitions
         self._lookups_max = lookups_max
         self._clock: Clock = clock or WallClock()
         self._engine: Engine = engine or CallEngine(processors, boot_seconds=boot_seconds, name="reconciliation")
@@ -87,7 +87,7 @@ class ReconciliationSide:
             drained.append(_looked_up(finished))
         self._submit()
         due = self._dues.take_due(self._clock.now(), limit - len(drained))
-        drained.extend((key, partition_of(key, self._partitions), Due()) for key in due)
+        drained.extend((key, partition_of(key, self.partitions), Due()) for key in due)
         self._report()
         return drained
 
@@ -131,7 +131,7 @@ class ReconciliationSide:
             self.watch(key, pending)
             for lookup in pending.lookups:
                 if lookup.in_flight:
-                    partition = partition_of(key, self._partitions)
+                    partition = partition_of(key, self.partitions)
                     self._wait(lookup_order(PaymentIntentId(key), partition, lookup, self.times))
 
     def _wait(self, order: Order) -> None:

@@ -83,9 +83,16 @@ class Changelog:
         assert producer.flush(20.0) == 0
 
     def end(self, consumer: Consumer, topic: Topic | None = None) -> int:
-        """The end of partition 0 as a client sees it."""
+        """The end of partition 0 as a client sees it. A broker may not know yet that it leads a new topic."""
         place = TopicPartition((topic or self.topic).name, 0)
-        return consumer.get_watermark_offsets(place, timeout=20.0, cached=False)[1]
+        deadline = time.monotonic() + 20.0
+        while True:
+            try:
+                return consumer.get_watermark_offsets(place, timeout=20.0, cached=False)[1]
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def given(self, *, unread: frozenset[int] = frozenset()) -> Assignment:
         """An assignment of both shards as it is now."""
