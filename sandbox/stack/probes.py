@@ -74,7 +74,10 @@ def kafka_broker(bootstrap: str, *, node_id: int) -> Probe:
             brokers = client.list_topics(timeout=ANSWER_WITHIN_SECONDS).brokers
         except KafkaException as error:
             return _reason(error)
-        return None if node_id in brokers else f"broker {node_id} is not in service"
+        broker = brokers.get(node_id)
+        # Until it has registered anew, a restarted broker hands out the address of its former life.
+        in_service = broker is not None and f"{broker.host}:{broker.port}" == bootstrap
+        return None if in_service else f"broker {node_id} is not in service"
 
     async def probe() -> str | None:
         connection = await tcp(int(bootstrap.rpartition(":")[2]))()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -35,8 +35,8 @@ def produce(bootstrap: str, topic: str, *values: bytes) -> None:
 def read(bootstrap: str, topic: str, *, count: int) -> list[bytes | None]:
     """The first records of a topic of one partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "auto.offset.reset": "earliest"})
-    consumer.subscribe([topic])
-    messages = consumer.consume(count, timeout=60)
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    messages = consumer.consume(count, timeout=30)
     consumer.close()
     return [message.value() for message in messages]
 
