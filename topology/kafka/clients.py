@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from schemas.topics import DEAD_LETTER_BYTES_MAX
 
 __all__ = ["KafkaConfig", "changelog_consumer", "high_watermark_consumer", "member_consumer", "plain_producer"]
-__all__ += ["outside_consumer", "transactional_producer"]
+__all__ += ["transactional_producer"]
 
 log = logging.getLogger("paystream.kafka")
 
@@ -107,11 +107,6 @@ def _reader(config: KafkaConfig, *, client: str, isolation: str) -> Consumer:
             "fetch.error.backoff.ms": 50,
         }
     )
-
-
-def outside_consumer(config: KafkaConfig, *, group: str) -> Consumer:
-    """Knows the name of a group and never joins it: for its metadata, which names no generation."""
-    return Consumer({**_common(config, f"{group}-outside"), "group.id": group, "enable.auto.commit": False})
 
 
 def changelog_consumer(config: KafkaConfig, *, flow: str) -> Consumer:

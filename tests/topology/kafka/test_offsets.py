@@ -18,7 +18,7 @@ from tests.harness.counting import Counting, given
 from tests.harness.counting_flow import build_counting, changelog_topic, input_topic
 from tests.harness.stack import wait_for
 from topology import kafka
-from topology.kafka import FlowStatus, KafkaConfig, NoSide, OffsetsExpired
+from topology.kafka import FlowStatus, KafkaConfig, NoSide, OffsetsExpired, source
 
 KEY = "pi_00000000000000000000000000000001"
 SHARD = partition_of(KEY, 4)
@@ -112,6 +112,35 @@ def test_input_that_was_never_read_and_is_gone_refuses_to_start(flow: Counting) 
     delete_inputs(flow, before=1)
     with pytest.raises(OffsetsExpired, match=f"/{SHARD} begins at 1 and was never read"), running(flow):
         pass
+
+
+def test_input_that_is_gone_behind_the_committed_offset_refuses_to_go_on(flow: Counting) -> None:
+    flow.send(50)
+    with running(flow):
+        flow.check()
+    flow.check_at_rest()
+    with transaction(flow, "gone", "there") as writer:
+        writer.commit_transaction(20.0)
+    delete_inputs(flow, before=flow.committed()[SHARD] + 1)
+    with pytest.raises(OffsetsExpired, match=f"/{SHARD}: .*not available"), running(flow) as status:
+        wait_for(lambda: status.shards is None, what="the end of the run", within_seconds=20.0)
+
+
+def test_what_was_read_may_be_gone_although_a_marker_was_the_last_in_the_log(
+    flow: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_QUIET_SECONDS", 0.5)
+    with running(flow):
+        with transaction(flow, "read") as writer:
+            writer.commit_transaction(20.0)
+        flow.wait_until(lambda: flow.counted_count == 1, what="the first input")
+        wait_for(lambda: flow.committed()[SHARD] == 2, what="the end past the marker", within_seconds=20.0)
+    delete_inputs(flow, before=-1)
+    with running(flow):
+        with transaction(flow, "later") as writer:
+            writer.commit_transaction(20.0)
+        flow.wait_until(lambda: flow.counted_count == 2, what="the second input", within_seconds=30.0)
+    assert flow.counted == {KEY: [(1, "read"), (2, "later")]}
 
 
 def test_ends_move_without_records_and_never_past_what_is_undecided(flow: Counting) -> None:

@@ -123,10 +123,7 @@ class SlowFence(FakeProducer):
 
 def fenced(producer: SlowFence, stopping: Callable[[], bool]) -> Any:
     spec = FlowSpec(name="flow", inputs=(COMMANDS,), changelog=None)
-    with (
-        mock.patch.object(fence_module, "transactional_producer", return_value=producer),
-        mock.patch.object(fence_module, "_settle_pending_offsets"),
-    ):
+    with mock.patch.object(fence_module, "transactional_producer", return_value=producer):
         return fence_module.fence(spec, KafkaConfig(bootstrap="127.0.0.1:1"), instance="0", stopping=stopping)
 
 
