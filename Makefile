@@ -21,7 +21,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input install --
 PACKAGES := $(if $(filter test lint bench setup-dev,$(MAKECMDGOALS)),.venv/.dev,.venv/.demo)
 
 demo: .venv/.demo .jgo/verified
-	@exec .venv/bin/python -m paystream stack up --directory $(DIRECTORY) --end-with-parent $(STACK)
+	@exec .venv/bin/python -m paystream stack up --directory '$(DIRECTORY)' --end-with-parent $(STACK)
 
 test: .venv/.dev .jgo/verified
 	.venv/bin/python -m pytest -q
@@ -38,11 +38,11 @@ setup: .venv/.demo .jgo/verified
 setup-dev: .venv/.dev .jgo/verified
 
 clean:
-	@if [ -x .venv/bin/python ] && [ -e $(DIRECTORY) ]; then \
-		.venv/bin/python -m sandbox.stack down --directory $(DIRECTORY) && \
-		.venv/bin/python -m sandbox.stack erase --directory $(DIRECTORY); \
+	@if [ -x .venv/bin/python ] && [ -e '$(DIRECTORY)' ]; then \
+		.venv/bin/python -m sandbox.stack down --directory '$(DIRECTORY)' && \
+		.venv/bin/python -m sandbox.stack erase --directory '$(DIRECTORY)'; \
 	fi
-	rm -rf .venv .jgo $(DIRECTORY) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .jgo '$(DIRECTORY)' build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The packages for tests contain those of the demo, in the same versions.
 .venv/.dev: requirements-dev.lock pyproject.toml .venv/bin/python

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from ingress.challenges import Challenges
 from ingress.health import Health
-from ingress.middleware import Measured, PlainPaths
+from ingress.middleware import Measured, NotTooMany, PlainPaths
 from ingress.payment_intents import PaymentIntents
 from ingress.problems import Problem, respond, respond_to_bug, respond_to_http
 from ingress.services import Dependencies, Services
@@ -53,7 +53,7 @@ def build_app(given: Dependencies) -> Starlette:
             Route("/readyz", health.readyz, methods=["GET"]),
             Route("/metrics", given.metrics.respond, methods=["GET"]),
         ],
-        middleware=[Middleware(Measured, metrics=given.metrics), Middleware(PlainPaths)],
+        middleware=[Middleware(Measured, metrics=given.metrics), Middleware(NotTooMany), Middleware(PlainPaths)],
         exception_handlers={Problem: respond, HTTPException: respond_to_http, Exception: respond_to_bug},
         lifespan=lifespan,
     )

@@ -16,6 +16,13 @@ import msgspec
 
 from ingress.card_numbers import has_card_number
 from ingress.problems import Problem
+from schemas.bounds import (
+    AMOUNT_MINOR_MAX,
+    DESCRIPTION_LENGTH_MAX,
+    METADATA_KEY_LENGTH_MAX,
+    METADATA_PAIRS_MAX,
+    METADATA_VALUE_LENGTH_MAX,
+)
 from schemas.identifiers import fingerprint
 from schemas.money import CURRENCIES
 from schemas.payment import CaptureMethod
@@ -35,12 +42,6 @@ __all__ = [
     "parse_transaction",
     "refuse_card_number",
 ]
-
-AMOUNT_MINOR_MAX = 999_999_999_999
-DESCRIPTION_LENGTH_MAX = 1_000
-METADATA_PAIRS_MAX = 50
-METADATA_KEY_LENGTH_MAX = 40
-METADATA_VALUE_LENGTH_MAX = 500
 
 _TOKEN = re.compile(r"tok_[A-Za-z0-9_]{1,64}", re.ASCII)
 _AT_FIELD = re.compile(r"at `\$\.([a-z_]+)")

@@ -1,9 +1,9 @@
 """Whether a text holds a card number: nothing that the merchant sends may, because it would be kept for years.
 
 The rule: a run of 13 to 19 digits that starts with 2 to 6 and passes Luhn, spaces and dashes aside, not touching a
-letter or digit. Digits, spaces and dashes of any script count. A number that stands beside other numbers ("4242 4242
-4242 4242 12 27") is found too, where all its groups have at least three digits, as those on cards do; without that
-limit any list of small numbers would be refused every now and then.
+letter or digit. Digits and dashes of any script count, and any white space, line ends too. A number that stands beside
+other numbers ("4242 4242 4242 4242 12 27") is found too, where all its groups have at least three digits, as those on
+cards do; without that limit any list of small numbers would be refused every now and then.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Iterator
 
 __all__ = ["has_card_number"]
 
-_RUN = re.compile(r"[0-9](?:[ -]*[0-9])*")
+_RUN = re.compile(r"[0-9](?:[\s-]*[0-9])*")
 _GROUP = re.compile(r"[0-9]+")
 _GROUP_LENGTH_MIN = 3
 _LENGTHS = range(13, 20)
+# Dashes to the eye that Unicode does not put among the dashes (Pd): modifiers, bullet, swung dash, minus signs.
+_MORE_DASHES = frozenset("\u02d7\u2043\u2053\u207b\u208b\u2212\u2796")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -32,11 +34,13 @@ def has_card_number(text: str) -> bool:
 
 
 def _plain(character: str) -> str:
-    """The ASCII digit, space or dash that a character stands for; any other character as it is."""
+    """The ASCII digit or dash that a character stands for; any other character as it is."""
     decimal = unicodedata.decimal(character, None)
     if decimal is not None:
         return str(decimal)
-    return {"Zs": " ", "Pd": "-", "Cf": ""}.get(unicodedata.category(character), character)
+    if character in _MORE_DASHES:
+        return "-"
+    return {"Pd": "-", "Cf": ""}.get(unicodedata.category(character), character)
 
 
 def _candidates(text: str, run: re.Match[str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 Both come without authentication, so neither is believed. They only start a look-up at the processor (a
 ReturnFromChallenge command, of which at most one is open per Transaction), and only for a Transaction that is open:
-whoever calls at will puts nothing into the log. The answer is the same whatever there is or is not.
+whoever calls at will puts nothing into the log. While the read model is away the fold is asked instead, which refuses
+what is not open. The answer is the same whatever there is or is not.
 """
 
 from __future__ import annotations
@@ -39,6 +40,16 @@ _PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
+_LATER_SECONDS = 5
+_LATER_PAGE = f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta http-equiv="refresh" content="{_LATER_SECONDS}"><title>One moment</title></head>
+<body><main><h1>One moment</h1>
+<p>Your bank's answer cannot be looked up right now. Please leave this page open: it tries again by itself.</p></main>
+</body>
+</html>
+"""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Thank you</title></head>
@@ -67,9 +78,13 @@ class Challenges:
         return Response(status_code=202, headers={"cache-control": "no-store"})
 
     async def returned(self, request: Request) -> Response:
-        """GET /paymentIntent/{id}/return: the customer's browser."""
+        """GET /paymentIntent/{id}/return: the customer's browser, which gets a page also where it has to try again."""
         intent_id = path_payment_intent_id(request)
-        await self._start_look_up(intent_id, None, Actor(type=ActorType.client, id="browser"))
+        try:
+            await self._start_look_up(intent_id, None, Actor(type=ActorType.client, id="browser"))
+        except Problem as problem:
+            headers = {**_PAGE_HEADERS, "retry-after": str(_LATER_SECONDS)}
+            return HTMLResponse(_LATER_PAGE, status_code=problem.status, headers=headers)
         return HTMLResponse(_PAGE, headers=_PAGE_HEADERS)
 
     async def _start_look_up(

@@ -1,8 +1,9 @@
 """Where the partitions of `payments.events` end: the only thing that ingress wants to know of that topic.
 
 The end is the high watermark, asked for with read_uncommitted: the last stable offset, which librdkafka gives by
-default, was seen to trail a commit that had been acknowledged. One request per leading broker answers for all
-partitions asked for.
+default, was seen to trail a commit that had been acknowledged. It is asked for as the offset of a time that is the
+latest there is: one request per leading broker answers for all partitions asked for, and it keeps its time-out. (The
+admin client's `list_offsets` does neither when a broker stalls: it then answers -1001, and may never answer again.)
 """
 
 from __future__ import annotations
@@ -10,13 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-
-# The package has both in its documentation, but its typing does not export them.
-from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from schemas.topics import EVENTS
 
@@ -26,22 +22,27 @@ _ASK_SECONDS = 2.0
 _ENDS_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
 
-_LATEST: Callable[[], OffsetSpec] = OffsetSpec.latest
-
 _logger = logging.getLogger(__name__)
 
 
 class KafkaEventLog:
-    """Asks the brokers for the ends of partitions."""
+    """Asks the brokers for the ends of partitions. `on_fatal` is told when it has failed for good."""
 
-    def __init__(self, *, bootstrap: str, client_id: str, topic: str = EVENTS.name) -> None:
+    def __init__(
+        self, *, bootstrap: str, client_id: str, on_fatal: Callable[[str], None], topic: str = EVENTS.name
+    ) -> None:
         self._config: dict[str, str | int | float | bool] = {
             "bootstrap.servers": bootstrap,
             "client.id": client_id,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 500,
             "log_level": 2,
+            # librdkafka wants a group id; it never joins, and commits nothing.
+            "group.id": f"{client_id}-unused",
+            "isolation.level": "read_uncommitted",
         }
+        self._silent = False
+        self._on_fatal = on_fatal
         self._topic = topic
         self._partitions: int | None = None
 
@@ -52,18 +53,26 @@ class KafkaEventLog:
 
     def start(self) -> None:
         """Begin to ask how many partitions there are; returns at once."""
-        self._admin = AdminClient(self._config)
+        self._consumer = Consumer(self._config)
         self._counting = asyncio.create_task(self._count(), name="event-log")
 
     async def stop(self) -> None:
         """Stop asking."""
         self._counting.cancel()
         await asyncio.wait([self._counting])
+        await asyncio.to_thread(self._consumer.close)
 
     async def _count(self) -> None:
+        try:
+            await self._count_again_and_again()
+        except Exception as bug:
+            _logger.exception("the partitions are no longer asked for")
+            self._on_fatal(f"the partitions of events will never be known: {type(bug).__name__}")
+
+    async def _count_again_and_again(self) -> None:
         while True:
             try:
-                cluster = await asyncio.to_thread(self._admin.list_topics, self._topic, timeout=_ASK_SECONDS)
+                cluster = await asyncio.to_thread(self._consumer.list_topics, self._topic, timeout=_ASK_SECONDS)
                 topic = cluster.topics[self._topic]
                 if topic.error is None:
                     self._partitions = len(topic.partitions)
@@ -75,20 +84,31 @@ class KafkaEventLog:
 
     async def ends(self, partitions: Collection[int]) -> Mapping[int, int | None]:
         """The offset after the last record of each partition, committed or not; None where no broker answered."""
-        latest = _LATEST()
-        asked: Mapping[TopicPartition, Future[ListOffsetsResultInfo]] = self._admin.list_offsets(
-            {TopicPartition(self._topic, partition): latest for partition in partitions},
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=_ENDS_SECONDS,
-        )
-        answers = await asyncio.gather(*map(asyncio.wrap_future, asked.values()), return_exceptions=True)
-        ends: dict[int, int | None] = {}
-        for partition, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, ListOffsetsResultInfo):
-                ends[partition.partition] = answer.offset
-            elif isinstance(answer, KafkaException):
-                _logger.warning("%s [%s] does not say where it ends: %s", self._topic, partition.partition, answer)
-                ends[partition.partition] = None
-            else:
-                raise answer
+        try:
+            ends = await asyncio.to_thread(self._ask, partitions)
+        except KafkaException as error:
+            if len(partitions) > 1:
+                # One of them may have no leader now; that is no reason to keep the others from their readers.
+                answers = await asyncio.gather(*(self.ends([partition]) for partition in partitions))
+                return {partition: end for answer in answers for partition, end in answer.items()}
+            self._note(str(error))
+            return dict.fromkeys(partitions)
+        if None not in ends.values():
+            self._note(None)
         return ends
+
+    def _ask(self, partitions: Collection[int]) -> dict[int, int | None]:
+        """Put the question; raises KafkaException."""
+        latest = [TopicPartition(self._topic, partition, OFFSET_END) for partition in partitions]
+        return {
+            answer.partition: answer.offset if answer.error is None and answer.offset >= 0 else None
+            for answer in self._consumer.offsets_for_times(latest, timeout=_ENDS_SECONDS)
+        }
+
+    def _note(self, trouble: str | None) -> None:
+        """Say once that reads have to wait, and once that they need not any more."""
+        if trouble is not None and not self._silent:
+            _logger.warning("%s does not say where it ends, reads wait: %s", self._topic, trouble)
+        elif trouble is None and self._silent:
+            _logger.warning("%s says again where it ends", self._topic)
+        self._silent = trouble is not None

@@ -68,14 +68,14 @@ class Exchange:
         With `command.wait` it is one that shows the intent when it has left processing. Raises the 503 Problem for a
         command that no broker has.
         """
-        waiter = self._replies.expect(command.id)
+        waiter = self._replies.expect(command.id, wait=command.wait)
         self._deadlines.add(deadline)
         try:
             first = await self._first(waiter, self._send(command), deadline)
             if first is None:
                 return None
             self._note_answer(first)
-            if not command.wait or first.replayed or not _is_processing(first):
+            if not command.wait or not waiter.outcome_follows or not _is_processing(first):
                 return first
             return await _within(waiter.left_processing, deadline)
         finally:

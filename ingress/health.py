@@ -1,10 +1,11 @@
 """GET /healthz and GET /readyz.
 
-Healthy is a process that answers. Ready is one of which a command would be answered now: a broker is connected, replies
-are heard, the read model answers, and every shard of the payments flow has answered a command within the last seconds.
-A shard from which nothing was heard is asked with a command about a PaymentIntent that cannot exist: it is refused,
-which makes no event, and the refusal is the answer. At most one such command per shard is open, and none is sent
-while merchants' commands are being answered.
+Healthy is a process that answers. Ready is one of which a command or a read would be answered now, and whose commands
+say the right time: a broker is connected, replies are heard, the read model answers, the log says where it ends, every
+shard of the payments flow has answered a command within the last seconds, and the clock agrees with the brokers'
+(`clock_check`). A shard from which nothing was heard is asked with a command about a PaymentIntent that cannot exist:
+it is refused, which makes no event, and the refusal is the answer. At most one such command per shard is open, and none
+is sent while merchants' commands are being answered.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _PROBE_SECONDS = 5.0
 """How long an unanswered probe is waited for before another one is sent."""
 _ANSWER_SECONDS = 1.0
 """How long the one who asks for readiness waits for the probes."""
+_CLOCK_SKEW_SECONDS_MAX = 60.0
+"""Far below the 5 min after which an authorization is not sent any more."""
 _PROBING_MERCHANT = MerchantId("mer_readyz")
 _NOBODY = Actor(type=ActorType.operator, id="readyz")
 
@@ -75,12 +78,27 @@ class Health:
         if self._given.events.partitions is None:
             missing["events"] = "the partitions are not known"
         if not missing:
-            read_model, silent = await asyncio.gather(self._given.read_model.ready(), self._silent_shards())
+            read_model, silent, endless = await asyncio.gather(
+                self._given.read_model.ready(), self._silent_shards(), self._partitions_without_end()
+            )
             if not read_model:
                 missing["read_model"] = "it does not answer"
             if silent:
                 missing["payments"] = "no answer from shards " + ", ".join(map(str, silent))
+            if endless:
+                missing["events"] = "it is not known where these partitions end: " + ", ".join(map(str, endless))
+            # The probes have brought the news of the clock as well.
+            ahead_seconds = self._given.log.clock_ahead_seconds()
+            if abs(ahead_seconds) > _CLOCK_SKEW_SECONDS_MAX:
+                missing["clock_skewed"] = f"this clock or the brokers' is wrong: they are {ahead_seconds:+.0f} s apart"
         return {"ready": missing}
+
+    async def _partitions_without_end(self) -> list[int]:
+        """The partitions of events whose end nobody says: a read of their payments would wait for it."""
+        partitions = self._given.events.partitions
+        assert partitions is not None, "checked before"
+        ends = await self._given.events.ends(range(partitions))
+        return [partition for partition, end in ends.items() if end is None]
 
     async def _silent_shards(self) -> list[int]:
         """The shards of which nothing was heard lately, after having asked them."""

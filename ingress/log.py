@@ -6,6 +6,8 @@ answer and went back into the queue ends with the same _MSG_TIMED_OUT or _PURGE_
 proves it is librdkafka's count, per partition, of the messages that it has written into requests: where that was the
 same before the message was produced and after it had failed, the message is with nobody. Anything else is doubt.
 
+What a broker says of when it appended a command is evidence for `clock_check`.
+
 Driven by `server`: a thread serves the producer's callbacks and hands them to the event loop.
 """
 
@@ -18,12 +20,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
+from ingress.clock_check import ClockCheck
 from ingress.metrics import Metrics
-from ingress.ports import Delivery, NotHandedOver
+from ingress.ports import Clock, Delivery, NotHandedOver
 from schemas.codec import encode
 from schemas.commands import PaymentCommand
+from schemas.times import Micros
 from schemas.topics import COMMANDS
 
 __all__ = ["KafkaCommandLog", "Written"]
@@ -87,12 +91,20 @@ class Written:
         return same_counts and later.age_ms >= self.age_ms
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A command that the producer has taken."""
+
+    at: Micros
+    before: Written
+    outcome: asyncio.Future[Delivery]
+
+
 @dataclass(slots=True)
 class _Failed:
     """A delivery that failed, and is judged once it is known what was sent until after that."""
 
-    outcome: asyncio.Future[Delivery]
-    before: Written
+    command: _Sent
     partition: int
     # The statistics that come first may have been drawn up before the failure, the second ones were not.
     statistics_to_come: int = 2
@@ -107,6 +119,7 @@ class KafkaCommandLog:
         bootstrap: str,
         client_id: str,
         metrics: Metrics,
+        clock: Clock,
         on_fatal: Callable[[str], None],
         topic: str = COMMANDS.name,
         delivery_timeout_seconds: float = DELIVERY_TIMEOUT_SECONDS,
@@ -135,6 +148,8 @@ class KafkaCommandLog:
         self._topic = topic
         self._metrics = metrics
         self._on_fatal = on_fatal
+        self._clock = clock
+        self._clock_check = ClockCheck(metrics)
         self._stopping = threading.Event()
         self._written: Written | None = None
         self._failed: list[_Failed] = []
@@ -155,12 +170,16 @@ class KafkaCommandLog:
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
         for failed in self._failed:
-            self._settle(failed.outcome, Delivery.in_doubt)
+            self._settle(failed.command.outcome, Delivery.in_doubt)
         self._failed.clear()
 
     def connected(self) -> bool:
         """Whether a broker was connected when the producer last said so."""
         return self._written is not None and self._written.connected and not self._all_brokers_down
+
+    def clock_ahead_seconds(self) -> float:
+        """By how much at least our clock is ahead of most brokers'; below zero: behind them."""
+        return self._clock_check.ahead_seconds()
 
     def send(self, command: PaymentCommand) -> asyncio.Future[Delivery]:
         """Give the command to the producer; raises NotHandedOver where no broker is connected or the queue is full."""
@@ -169,10 +188,10 @@ class KafkaCommandLog:
             self._metrics.deliveries.labels("not_connected").inc()
             raise NotHandedOver("no broker is connected")
         value = encode(command)
-        outcome: asyncio.Future[Delivery] = self._loop.create_future()
+        sent = _Sent(self._clock.now(), before, self._loop.create_future())
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
-            self._in_loop(self._delivered, error, outcome, before, message.partition())
+            self._in_loop(self._delivered, sent, error, message, self._clock.now())
 
         try:
             self._producer.produce(self._topic, key=command.payment_intent_id, value=value, on_delivery=on_delivery)
@@ -182,16 +201,21 @@ class KafkaCommandLog:
         except KafkaException as error:
             self._metrics.deliveries.labels("refused").inc()
             raise NotHandedOver(str(error)) from error
-        return outcome
+        return sent.outcome
 
-    def _delivered(
-        self, error: KafkaError | None, outcome: asyncio.Future[Delivery], before: Written, partition: int | None
-    ) -> None:
-        if error is None:
-            self._settle(outcome, Delivery.delivered)
+    def _delivered(self, sent: _Sent, error: KafkaError | None, message: Message, at: Micros) -> None:
+        """What the producer said of a command, and when."""
+        number = message.partition()
+        partition = _UNASSIGNED if number is None else number
+        if error is not None:
+            _logger.warning("a command was not delivered: %s", error)
+            self._failed.append(_Failed(sent, partition))
             return
-        _logger.warning("a command was not delivered: %s", error)
-        self._failed.append(_Failed(outcome, before, _UNASSIGNED if partition is None else partition))
+        self._settle(sent.outcome, Delivery.delivered)
+        kind, milliseconds = message.timestamp()
+        if kind == TIMESTAMP_LOG_APPEND_TIME:
+            appended_at = Micros(milliseconds * 1_000)
+            self._clock_check.note(partition, sent_at=sent.at, appended_at=appended_at, acknowledged_at=at)
 
     def _observe(self, written: Written) -> None:
         """Take note of statistics, and judge the failed deliveries that waited for them."""
@@ -202,8 +226,8 @@ class KafkaCommandLog:
         for failed in self._failed:
             failed.statistics_to_come -= 1
             if failed.statistics_to_come == 0:
-                never_sent = failed.before.none_until(written, partition=failed.partition)
-                self._settle(failed.outcome, Delivery.never_sent if never_sent else Delivery.in_doubt)
+                never_sent = failed.command.before.none_until(written, partition=failed.partition)
+                self._settle(failed.command.outcome, Delivery.never_sent if never_sent else Delivery.in_doubt)
         self._failed = [failed for failed in self._failed if failed.statistics_to_come > 0]
 
     def _settle(self, outcome: asyncio.Future[Delivery], delivery: Delivery) -> None:
@@ -219,8 +243,12 @@ class KafkaCommandLog:
     # What follows runs in the producer's thread.
 
     def _serve_callbacks(self) -> None:
-        while not self._stopping.is_set():
-            self._producer.poll(_POLL_SECONDS)
+        try:
+            while not self._stopping.is_set():
+                self._producer.poll(_POLL_SECONDS)
+        except Exception as bug:
+            _logger.exception("the thread of the producer of commands has ended")
+            self._in_loop(self._on_fatal, f"the producer of commands is no longer served: {type(bug).__name__}")
 
     def _on_statistics(self, statistics: str) -> None:
         self._in_loop(self._observe, Written.parse(statistics, topic=self._topic))

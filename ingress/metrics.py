@@ -53,6 +53,13 @@ class Metrics:
             "Reads that were answered 503 because the read model did not come far enough.",
             registry=self.registry,
         )
+        self.clock_ahead_seconds = Gauge(
+            "paystream_ingress_clock_ahead_seconds",
+            "By how much at least this process's clock is ahead of that of the broker which leads a partition of "
+            "the commands; below zero, behind it.",
+            ["partition"],
+            registry=self.registry,
+        )
 
     async def respond(self, _request: Request) -> Response:
         """GET /metrics."""

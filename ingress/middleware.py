@@ -1,4 +1,6 @@
-"""What happens to every request before it is routed: ambiguous paths are refused, and all are measured."""
+"""What happens to every request before it is routed: those over the limit and ambiguous paths are refused, and all are
+measured.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,33 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ingress.metrics import Metrics
 from ingress.problems import Problem
 
-__all__ = ["Measured", "PlainPaths"]
+__all__ = ["TOO_MANY_CONNECTIONS", "Measured", "NotTooMany", "PlainPaths"]
+
+TOO_MANY_CONNECTIONS = "too_many_connections"
+"""Where this is in a request's state (ASGI), it came over a connection that was one too many."""
 
 _KNOWN_METHODS = frozenset(HTTPMethod)
 
 # Whoever stands before us may read these otherwise than we do: encoded or empty segments, parent folders, control
 # characters, backslashes. None of our paths needs a percent sign at all.
 _AMBIGUOUS = re.compile(rb"%|//|\\|[\x00-\x20\x7f-\xff]|(?:^|/)\.{1,2}(?:/|$)")
+
+
+class NotTooMany:
+    """Refuses what comes over a connection too many; but whoever looks after the process may always look."""
+
+    _ALWAYS_SERVED = frozenset({"/healthz", "/metrics"})
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if TOO_MANY_CONNECTIONS in scope.get("state", ()) and scope["path"] not in self._ALWAYS_SERVED:
+            headers = {"retry-after": "1", "connection": "close"}
+            problem = Problem(503, TOO_MANY_CONNECTIONS, "There are too many connections.", headers=headers)
+            await problem.response()(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
 
 
 class PlainPaths:

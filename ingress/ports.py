@@ -56,13 +56,23 @@ class CommandLog(Protocol):
         """Whether a broker was there a moment ago."""
         ...
 
+    def clock_ahead_seconds(self) -> float:
+        """By how much at least this process's clock is ahead of most brokers'; below zero: behind them."""
+        ...
+
 
 class Waiter:
-    """The replies to one command that one request waits for."""
+    """The replies to one command that one request waits for.
 
-    def __init__(self, command_id: CommandId) -> None:
+    `repeats`: another request waits for the same command's already, and what is heard is said to that one.
+    `outcome_follows`: a second reply will come, since that one asked for it.
+    """
+
+    def __init__(self, command_id: CommandId, *, outcome_follows: bool = False, repeats: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.command_id = command_id
+        self.outcome_follows = outcome_follows
+        self.repeats = repeats
         self.first: asyncio.Future[CommandReply] = loop.create_future()
         self.left_processing: asyncio.Future[CommandReply] = loop.create_future()
 
@@ -75,8 +85,8 @@ class ReplyTopic(Protocol):
         """The partition to name in commands; None while replies would not be heard."""
         ...
 
-    def expect(self, command_id: CommandId) -> Waiter:
-        """Begin to wait for the replies to a command, before it is sent."""
+    def expect(self, command_id: CommandId, *, wait: bool) -> Waiter:
+        """Begin to wait for the replies to a command, before it is sent; `wait`: it asks for a second one."""
         ...
 
     def dismiss(self, waiter: Waiter) -> None:

@@ -1,9 +1,10 @@
 """Reads that are never older than what anybody was told: the read index of DESIGN.md section 3.
 
-A final state is answered at once. For any other, and for an intent that is not there, the end of its partition of
-events is taken after the read has come in (one round trip for all reads that wait at that moment), and the answer waits
-until the read model has come that far. Progress and row come from one statement, so a row read with enough progress is
-the state as of that end or later.
+A PaymentIntent to which nothing more can happen is answered at once. For any other, a final one included where it may
+still get a compensating void, and for an intent that is not there, the end of its partition of events is taken after
+the read has come in (one round trip for all reads that wait at that moment), and the answer waits until the read model
+has come that far. Progress and row come from one statement, so a row read with enough progress is the state as of that
+end or later.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from ingress.problems import Problem
 from ingress.rounds import Rounds
 from schemas.identifiers import PaymentIntentId
 from schemas.partitioner import partition
-from schemas.payment import PaymentIntent, PaymentIntentStatus
+from schemas.payment import PaymentIntent, PaymentIntentStatus, TransactionStatus, TransactionType
 from sinks.postgres.errors import ReadModelUnavailable
 
-__all__ = ["READ_TIMEOUT_SECONDS", "ReadIndex"]
+__all__ = ["READ_TIMEOUT_SECONDS", "ReadIndex", "is_settled"]
 
 READ_TIMEOUT_SECONDS = 10.0
 _POLL_SECONDS_MIN = 0.005
 _POLL_SECONDS_MAX = 0.05
 _RETRY_SECONDS = 0.1
-_FINAL = frozenset({PaymentIntentStatus.succeeded, PaymentIntentStatus.canceled})
+_PAYING = frozenset({TransactionType.authorization, TransactionType.capture})
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class ReadIndex:
 
     async def _current(self, payment_intent_id: PaymentIntentId, number: int) -> PaymentIntent | None:
         reading = await self._read(payment_intent_id, number)
-        if reading.intent is not None and _is_settled(reading.intent):
+        if reading.intent is not None and is_settled(reading.intent):
             return reading.intent
         end = await self._end(number)
         while reading.next_offset < end:
@@ -135,6 +136,14 @@ class ReadIndex:
                 waiter[2].set_result(None)
 
 
-def _is_settled(intent: PaymentIntent) -> bool:
-    """Whether nothing more is expected: final, and no Transaction open (a compensating void still shows its end)."""
-    return intent.status in _FINAL and all(one.completed_at is not None for one in intent.transactions)
+def is_settled(intent: PaymentIntent) -> bool:
+    """Whether no row can be newer: paid without a detour, or canceled before anything was asked of a processor.
+
+    What was voided, declined or has expired may still be approved late; that opens a compensating void, which shows.
+    Where every Transaction has succeeded, only a processor that takes its own word back adds to `sequence`.
+    """
+    if intent.status is PaymentIntentStatus.canceled:
+        return not intent.transactions
+    return intent.status is PaymentIntentStatus.succeeded and all(
+        one.type in _PAYING and one.status is TransactionStatus.succeeded for one in intent.transactions
+    )

@@ -14,6 +14,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -40,10 +41,12 @@ class Waiters:
     def __init__(self) -> None:
         self._by_command: dict[CommandId, list[Waiter]] = {}
 
-    def expect(self, command_id: CommandId) -> Waiter:
-        """Begin to wait."""
-        waiter = Waiter(command_id)
-        self._by_command.setdefault(command_id, []).append(waiter)
+    def expect(self, command_id: CommandId, *, wait: bool) -> Waiter:
+        """Begin to wait; `wait`: the command asks for a second reply."""
+        waiters = self._by_command.setdefault(command_id, [])
+        outcome_follows = waiters[0].outcome_follows if waiters else wait
+        waiter = Waiter(command_id, outcome_follows=outcome_follows, repeats=bool(waiters))
+        waiters.append(waiter)
         return waiter
 
     def dismiss(self, waiter: Waiter) -> None:
@@ -57,17 +60,29 @@ class Waiters:
         """Give the reply to those who wait for it; whether there was anybody."""
         waiters = self._by_command.get(reply.command_id, ())
         for waiter in waiters:
-            # The second reply says all that the first would have said, should that one be lost.
-            for future in (waiter.first, waiter.left_processing) if reply.left_processing else (waiter.first,):
-                if not future.done():
-                    future.set_result(reply)
+            # The fold answers a repeated command as well, but later: the first reply is the first one's.
+            told = replace(reply, replayed=True) if waiter.repeats else reply
+            if not waiter.first.done():
+                # The second reply says all that the first would have said, should that one be lost.
+                waiter.first.set_result(told)
+                waiter.outcome_follows &= not reply.replayed
+            if reply.left_processing and not waiter.left_processing.done():
+                waiter.left_processing.set_result(told)
         return bool(waiters)
 
 
 class KafkaReplies(Waiters):
-    """The consumer of replies."""
+    """The consumer of replies. `on_fatal` is told, in the event loop, when it has failed for good."""
 
-    def __init__(self, *, bootstrap: str, client_id: str, metrics: Metrics, topic: str = REPLIES.name) -> None:
+    def __init__(
+        self,
+        *,
+        bootstrap: str,
+        client_id: str,
+        metrics: Metrics,
+        on_fatal: Callable[[str], None],
+        topic: str = REPLIES.name,
+    ) -> None:
         super().__init__()
         self._config: dict[str, object] = {
             "bootstrap.servers": bootstrap,
@@ -86,6 +101,7 @@ class KafkaReplies(Waiters):
         }
         self._topic = topic
         self._metrics = metrics
+        self._on_fatal = on_fatal
         self._partition: int | None = None
         self._stopping = threading.Event()
 
@@ -115,6 +131,13 @@ class KafkaReplies(Waiters):
     # What follows runs in the consumer's thread.
 
     def _run(self) -> None:
+        try:
+            self._read_again_and_again()
+        except Exception as bug:
+            _logger.exception("the thread of the replies has ended")
+            self._in_loop(self._on_fatal, f"replies are no longer read: {type(bug).__name__}")
+
+    def _read_again_and_again(self) -> None:
         consumer = Consumer(self._config)
         try:
             while not self._stopping.is_set():

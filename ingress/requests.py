@@ -23,9 +23,11 @@ WAIT_SECONDS_MAX = 30
 
 _BEARER = re.compile(r"bearer +(?P<token>[\x21-\x7e]{1,200})", re.ASCII | re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
-_JSON = re.compile(r'application/json(?:\s*;\s*charset\s*=\s*"?utf-8"?)?\s*', re.ASCII | re.IGNORECASE)
-_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
-_WAIT = re.compile(r'wait\s*=\s*(?:"\s*(\d{1,9})\s*"|(\d{1,9}))\s*(?:;.*)?', re.ASCII | re.IGNORECASE)
+# Parameters may be empty (RFC 9110, 5.6.6).
+_JSON = re.compile(r'application/json\s*(?:(?:;\s*)+charset\s*=\s*"?utf-8"?\s*)?(?:;\s*)*', re.ASCII | re.IGNORECASE)
+# A quotation that does not end goes on to the end, lest the search begin anew at each of its quotes.
+_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+')
+_WAIT = re.compile(r'wait\s*=\s*(?:"\s*(\d+)\s*"|(\d+))\s*(?:;.*)?', re.ASCII | re.IGNORECASE)
 
 
 def authenticate(request: Request, keyring: Keyring) -> Principal:
@@ -60,7 +62,9 @@ def preferred_wait_seconds(request: Request) -> int | None:
     for header in request.headers.getlist("prefer"):
         for preference in _PREFERENCE.findall(header):
             if wait := _WAIT.fullmatch(preference.strip()):
-                return min(int(wait[1] or wait[2]), WAIT_SECONDS_MAX)
+                digits = (wait[1] or wait[2]).lstrip("0")
+                # Three digits are more than is granted; int() refuses some thousands.
+                return min(int(digits[:3] or 0), WAIT_SECONDS_MAX)
     return None
 
 

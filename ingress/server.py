@@ -24,6 +24,7 @@ from ingress.event_log import KafkaEventLog
 from ingress.keys import Keyring
 from ingress.log import KafkaCommandLog
 from ingress.metrics import Metrics
+from ingress.open_files import allow_connections
 from ingress.ports import SystemClock
 from ingress.protocol import BoundedProtocol
 from ingress.replies import KafkaReplies
@@ -102,7 +103,8 @@ def serve(config: IngressConfig) -> None:
         server.should_exit = True
 
     app = build_app(_dependencies(config, keyring, on_fatal=fail))
-    server = _Server(app, uvicorn_config(app, host=config.host, port=config.port))
+    connections_max = allow_connections()
+    server = _Server(app, uvicorn_config(app, host=config.host, port=config.port, connections_max=connections_max))
     server.run()
     if failures:
         raise IngressFailed(failures[0])
@@ -110,7 +112,7 @@ def serve(config: IngressConfig) -> None:
         raise IngressFailed("the server could not start")
 
 
-def uvicorn_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
+def uvicorn_config(app: Starlette, *, host: str, port: int, connections_max: int) -> uvicorn.Config:
     """How uvicorn serves the application."""
     return uvicorn.Config(
         app,
@@ -125,6 +127,7 @@ def uvicorn_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
+        limit_concurrency=connections_max,
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
     )
 
@@ -132,9 +135,11 @@ def uvicorn_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
 def _dependencies(config: IngressConfig, keyring: Keyring, *, on_fatal: Callable[[str], None]) -> Dependencies:
     metrics = Metrics()
     client_id = f"ingress-{config.instance}-{socket.gethostname()}"
-    log = KafkaCommandLog(bootstrap=config.kafka_bootstrap, client_id=client_id, metrics=metrics, on_fatal=on_fatal)
-    replies = KafkaReplies(bootstrap=config.kafka_bootstrap, client_id=client_id, metrics=metrics)
-    events = KafkaEventLog(bootstrap=config.kafka_bootstrap, client_id=client_id)
+    bootstrap = config.kafka_bootstrap
+    clock = SystemClock()
+    log = KafkaCommandLog(bootstrap=bootstrap, client_id=client_id, metrics=metrics, clock=clock, on_fatal=on_fatal)
+    replies = KafkaReplies(bootstrap=bootstrap, client_id=client_id, metrics=metrics, on_fatal=on_fatal)
+    events = KafkaEventLog(bootstrap=bootstrap, client_id=client_id, on_fatal=on_fatal)
     read_model = ReadModel(config.postgres_uri)
     return Dependencies(
         log=log,
@@ -143,7 +148,7 @@ def _dependencies(config: IngressConfig, keyring: Keyring, *, on_fatal: Callable
         read_model=read_model,
         keyring=keyring,
         client_secret_key=config.client_secret_key,
-        clock=SystemClock(),
+        clock=clock,
         route=config.route,
         processors=frozenset(config.processors),
         public_url=config.public_url.rstrip("/"),

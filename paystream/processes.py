@@ -10,7 +10,7 @@ from topology import payments, postgres, processing, reconciliation
 from topology.calls.slots import ProcessorLimits
 from topology.kafka import FlowSpec, FlowStatus, KafkaConfig, NoSide, Side, StartOffsets, plain_producer, run_flow
 from topology.kafka.flow import BuildFlow
-from topology.processors import HttpJsonProcessor, HttpProcessorConfig, Processor, declared_capabilities
+from topology.processors import HttpJsonProcessor, HttpProcessorConfig, Processor
 from topology.serving import serve_health
 
 __all__ = ["FLOWS", "run_ingress"]
@@ -106,13 +106,11 @@ FLOWS: dict[str, tuple[Callable[[Settings], None], tuple[str, ...]]] = {
 
 
 def _processors(settings: Settings) -> Sequence[Processor]:
-    url = settings["card_network_url"]
-    capabilities = declared_capabilities(url, deduplication_seconds=_CARD_NETWORK_REMEMBERS_SECONDS)
     config = HttpProcessorConfig(
         name=CARD_NETWORK,
-        base_url=url,
+        base_url=settings["card_network_url"],
         public_url=settings["public_url"],
-        capabilities=capabilities,
+        deduplication_seconds=_CARD_NETWORK_REMEMBERS_SECONDS,
         connections_max=settings["calls_in_flight"],
     )
     return [HttpJsonProcessor(config)]

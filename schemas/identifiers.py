@@ -21,6 +21,10 @@ __all__ = [
     "command_id",
     "event_id",
     "fingerprint",
+    "is_command_id",
+    "is_merchant_id",
+    "is_payment_intent_id",
+    "is_transaction_id",
     "opened_transaction_id",
     "parse_merchant_id",
     "parse_payment_intent_id",
@@ -87,10 +91,24 @@ def fingerprint(*fields: str | bytes) -> bytes:
     return _digest("fingerprint", *fields)
 
 
-def _parse(text: str, prefix: str) -> str:
-    if not _DERIVED[prefix].fullmatch(text):
-        raise InvalidIdentifier(prefix)
-    return text
+def is_payment_intent_id(text: str) -> bool:
+    """Whether it has the form of a PaymentIntent's id."""
+    return _DERIVED["pi"].fullmatch(text) is not None
+
+
+def is_transaction_id(text: str) -> bool:
+    """Whether it has the form of a Transaction's id."""
+    return _DERIVED["tx"].fullmatch(text) is not None
+
+
+def is_command_id(text: str) -> bool:
+    """Whether it has the form of a command's id."""
+    return _DERIVED["cmd"].fullmatch(text) is not None
+
+
+def is_merchant_id(text: str) -> bool:
+    """Whether it has the form of a merchant's id."""
+    return _MERCHANT.fullmatch(text) is not None
 
 
 def parse_payment_intent_id(text: str) -> PaymentIntentId:
@@ -100,16 +118,20 @@ def parse_payment_intent_id(text: str) -> PaymentIntentId:
     Traceback (most recent call last):
     schemas.identifiers.InvalidIdentifier: not an identifier of the form pi_…
     """
-    return PaymentIntentId(_parse(text, "pi"))
+    if not is_payment_intent_id(text):
+        raise InvalidIdentifier("pi")
+    return PaymentIntentId(text)
 
 
 def parse_transaction_id(text: str) -> TransactionId:
     """Check the form of a Transaction's id; raises InvalidIdentifier."""
-    return TransactionId(_parse(text, "tx"))
+    if not is_transaction_id(text):
+        raise InvalidIdentifier("tx")
+    return TransactionId(text)
 
 
 def parse_merchant_id(text: str) -> MerchantId:
     """Check the form of a merchant's id; raises InvalidIdentifier."""
-    if not _MERCHANT.fullmatch(text):
+    if not is_merchant_id(text):
         raise InvalidIdentifier("mer")
     return MerchantId(text)

@@ -53,16 +53,20 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """The topic's settings at the broker, as `kafka-configs` names them."""
-        size = {} if self.message_bytes_max is None else {"max.message.bytes": str(self.message_bytes_max)}
+        # The broker's clock, not that of whoever writes: a record's time decides how long it is kept, when a segment
+        # rolls, and up to when the read model is known to be complete.
+        common = {"message.timestamp.type": "LogAppendTime"}
+        if self.message_bytes_max is not None:
+            common["max.message.bytes"] = str(self.message_bytes_max)
         if self.retention_ms is not None:
-            return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **size}
+            return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **common}
         # Segments roll early and the cleaner starts early, or compaction never reaches what matters for a restore.
         return {
             "cleanup.policy": "compact",
             "segment.ms": str(5 * 60_000),
             "segment.bytes": str(64 * 1024 * 1024),
             "min.cleanable.dirty.ratio": "0.1",
-            **size,
+            **common,
         }
 
 

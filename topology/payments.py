@@ -10,21 +10,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.operators import StatefulBatchLogic
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import Counter
 
-from schemas.codec import decode, encode
+from schemas.bounds import field_out_of_bounds
+from schemas.codec import encode
 from schemas.commands import CommandReply, PaymentCommand
-from schemas.operations import DeadLetter
 from schemas.payment import PaymentIntent
 from schemas.processing import ProcessorResult, TimerFired
-from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS, REPLIES, TIMERS
+from schemas.topics import COMMANDS, EVENTS, INTENTS, PROCESSOR_RESULTS, REPLIES, TIMERS
 from topology import kafka
 from topology.domain import Decision, Refusal, decide
-from topology.kafka import AfterCommit, FlowContext, FlowSpec, Input, NoSide, Output, Produce, Received
+from topology.kafka import AfterCommit, Clock, FlowContext, FlowSpec, Input, NoSide, Output, Produce, Received
+from topology.kafka.dead_letters import dead_letter
 
 __all__ = ["FLOW", "RepliesSide", "Reply", "build"]
 
@@ -34,6 +33,10 @@ DECISIONS = Counter(
     "paystream_decisions_total", "Inputs decided by the fold, by what came of them.", ["input", "result"]
 )
 REPLIES_LOST = Counter("paystream_replies_lost_total", "Replies that were not delivered; the client waits.")
+
+
+# Why what can be decoded, and still was not written by any correct writer, is set aside before it is folded.
+_INVALID = {PaymentCommand: "invalid_command", ProcessorResult: "invalid_result", TimerFired: "invalid_timer"}
 
 
 class Reply(NamedTuple):
@@ -47,29 +50,31 @@ def build(context: FlowContext) -> Dataflow:
     """The flow as a diagram: inputs → payment_intent → log."""
     flow = Dataflow("payments")
     inputs = kafka.inputs(flow, context)
-    decided = op.stateful_batch("payment_intent", inputs, lambda _state: PaymentIntentLogic(context))
+    fold = Fold(context.clock)
+    decided = kafka.stateful("payment_intent", inputs, context, state=PaymentIntent, decide=fold.decide)
     kafka.output(flow, decided, context)
     return flow
 
 
-class PaymentIntentLogic(StatefulBatchLogic[Input, Output, None]):
-    """Folds one epoch's inputs of one PaymentIntent; its state rests in the store between epochs."""
+class Fold:
+    """Folds what comes in for one PaymentIntent into its state; the clock dates dead letters only."""
 
-    def __init__(self, context: FlowContext) -> None:
-        self._store = context.store
-        self._clock = context.clock
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
 
-    def on_batch(self, values: list[Input]) -> tuple[list[Output], bool]:
+    def decide(
+        self, key: str, partition: int, intent: PaymentIntent | None, inputs: list[Input]
+    ) -> tuple[PaymentIntent | None, list[Output]]:
         """Decide each input in the order of the log."""
-        key, partition = values[0].key, values[0].partition
-        before = self._load(key)
-        intent = before
         outputs: list[Output] = []
-        for given in values:
+        for given in inputs:
             assert isinstance(given, Received)
             assert isinstance(given.value, PaymentCommand | ProcessorResult | TimerFired)
             if given.value.payment_intent_id != key:
                 outputs.append(self._dead_letter(given, "key_mismatch"))
+                continue
+            if (field := field_out_of_bounds(given.value)) is not None:
+                outputs.append(self._dead_letter(given, _INVALID[type(given.value)], detail=field))
                 continue
             decision = decide(intent, given.value)
             _count(given.value, decision)
@@ -79,34 +84,10 @@ class PaymentIntentLogic(StatefulBatchLogic[Input, Output, None]):
                 outputs.append(Produce(EVENTS.name, partition, key, encode(event)))
                 intent = event.payment_intent
             outputs.extend(AfterCommit(reply) for reply in _replies(given.value, decision, intent))
-        if intent is not before and intent is not None:
-            self._store.put(key, partition=partition, value=encode(intent))
-        return outputs, self.DISCARD
+        return intent, outputs
 
-    def snapshot(self) -> None:
-        """Bytewax's recovery is off: the changelog is the state."""
-
-    def _load(self, key: str) -> PaymentIntent | None:
-        stored = self._store.get(key)
-        if stored is None:
-            return None
-        intent = decode(stored)
-        assert isinstance(intent, PaymentIntent)
-        return intent
-
-    def _dead_letter(self, given: Received, cause: str) -> Produce:
-        letter = DeadLetter(
-            topic=given.topic,
-            partition=given.partition,
-            offset=given.offset,
-            key=given.key.encode(),
-            value=given.raw,
-            cause=cause,
-            detail="",
-            flow=FLOW.name,
-            at=self._clock.now(),
-        )
-        return Produce(DEAD_LETTERS.name, given.partition, given.key, encode(letter))
+    def _dead_letter(self, given: Received, cause: str, *, detail: str = "") -> Produce:
+        return dead_letter(given, cause, detail=detail, flow=FLOW.name, at=self._clock.now())
 
 
 def _replies(

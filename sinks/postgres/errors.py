@@ -8,6 +8,7 @@ from schemas.identifiers import PaymentIntentId
 
 __all__ = [
     "EventContradicted",
+    "EventRefused",
     "MigrationError",
     "OffsetsMoved",
     "ReadModelError",
@@ -20,7 +21,7 @@ class ReadModelError(Exception):
 
 
 class ReadModelUnavailable(ReadModelError):
-    """PostgreSQL could not be reached, or did not answer in time. Asking again later is safe.
+    """PostgreSQL could not be reached, did not answer in time, or is a standby or without our schema: ask again later.
 
     Raised by a writer it leaves open whether the commit took place: reload the offsets to know.
     """
@@ -36,8 +37,12 @@ class OffsetsMoved(ReadModelError):
         self.partitions = tuple(partitions)
 
 
-class EventContradicted(ReadModelError):
-    """Two different events have the same place in a payment's history: a bug that a person has to look at."""
+class EventRefused(ReadModelError):
+    """The read model cannot hold an event, now or when asked again: a bug that a person has to look at."""
+
+
+class EventContradicted(EventRefused):
+    """Two different events have the same place in a payment's history."""
 
     def __init__(self, payment_intent_id: PaymentIntentId, *, sequence: int, detail: str) -> None:
         super().__init__(f"{payment_intent_id} at sequence {sequence}: {detail}")

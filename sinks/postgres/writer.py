@@ -24,7 +24,7 @@ from schemas.times import Micros, to_datetime
 from sinks.postgres import merge
 from sinks.postgres.columns import Row, micros_of, row_of_event, row_of_intent, rows_of_transactions
 from sinks.postgres.connections import conninfo, session
-from sinks.postgres.errors import EventContradicted, OffsetsMoved, ReadModelUnavailable
+from sinks.postgres.errors import EventContradicted, EventRefused, OffsetsMoved, ReadModelUnavailable
 from sinks.postgres.text import restored_json
 
 __all__ = ["Position", "Progress", "ReadModelWriter"]
@@ -32,6 +32,10 @@ __all__ = ["Position", "Progress", "ReadModelWriter"]
 _STATEMENT_TIMEOUT_SECONDS = 30.0
 # Longer than the server lets a transaction rest that holds the offsets of a process which was stopped.
 _LOCK_TIMEOUT_SECONDS = 10.0
+
+# The classes of SQLSTATE that are about what was to be written: two rows where one may be, a value out of range, a
+# constraint, a limit of the program (a key too long for an index). All others are about the server.
+_ABOUT_THE_EVENTS = ("21", "22", "23", "54")
 
 _BEGIN_PROGRESS = (
     "INSERT INTO read_model_progress (topic, partition) SELECT %(topic)s, unnest(%(partitions)s::integer[])"
@@ -89,8 +93,11 @@ class _Batch:
         return cls(events, newest)
 
     def months(self) -> set[date]:
-        """The first days of the months of creation."""
-        created = {to_datetime(intent.created_at) for intent in self.newest.values()}
+        """The first days of the months of creation. Raises EventRefused where that is in no calendar."""
+        try:
+            created = {to_datetime(intent.created_at) for intent in self.newest.values()}
+        except OverflowError as error:
+            raise EventRefused(f"time of creation: {error}") from error
         return {date(moment.year, moment.month, 1) for moment in created}
 
 
@@ -117,7 +124,8 @@ class ReadModelWriter:
         """Write an epoch, all of it or nothing.
 
         Raises OffsetsMoved where the offsets are not where `progress` starts, EventContradicted where history already
-        says something else, ReadModelUnavailable where it is not known whether the write took place.
+        says something else, EventRefused where an event cannot be stored for any other reason, ReadModelUnavailable
+        where it is not known whether the write took place.
         """
         batch = _Batch.of(events)
         with self._connected() as connection:
@@ -150,9 +158,10 @@ class ReadModelWriter:
                 self._connection = self._connect()
             yield self._connection
         except psycopg.Error as error:
-            infrastructure = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-            if not infrastructure and self._connection is not None and not self._connection.closed:
-                raise
+            if isinstance(error, psycopg.DataError) or (error.sqlstate or "")[:2] in _ABOUT_THE_EVENTS:
+                # A month that was detached meanwhile is to be made again.
+                self._months.clear()
+                raise EventRefused(_reason(error)) from error
             self.close()
             raise ReadModelUnavailable(str(error)) from error
 
@@ -172,6 +181,16 @@ class ReadModelWriter:
             connection.close()
             raise
         return connection
+
+
+def _reason(error: psycopg.Error) -> str:
+    """What PostgreSQL says, without the rows that it would show."""
+    diagnosis = error.diag
+    if diagnosis.message_primary is None:
+        return str(error)
+    places = (diagnosis.table_name, diagnosis.column_name, diagnosis.constraint_name)
+    named = ", ".join(place for place in places if place)
+    return f"{error.sqlstate}: {diagnosis.message_primary}{named and f' ({named})'}"
 
 
 def _answers(connection: Connection) -> bool:
@@ -234,7 +253,10 @@ def _compare(cursor: Cursor, batch: _Batch) -> None:
     """
     cursor.execute(merge.STORED_EVENTS)
     for (document,) in cursor:
-        stored = msgspec.json.decode(restored_json(document), type=PaymentEvent)
+        try:
+            stored = msgspec.json.decode(restored_json(document), type=PaymentEvent)
+        except msgspec.DecodeError as error:
+            raise EventRefused(f"the audit log has what is no event: {error}") from error
         intent_id = stored.payment_intent.id
         if batch.events[intent_id, stored.sequence] != stored:
             raise EventContradicted(intent_id, sequence=stored.sequence, detail="the audit log has another event")

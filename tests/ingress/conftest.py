@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import httpx
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 
 from ingress.app import build_app
 from ingress.client_secret import ClientSecretKey
 from ingress.keys import Keyring, checksum
+from ingress.open_files import CONNECTIONS_MAX
+from ingress.server import uvicorn_config
 from ingress.services import Dependencies
 from tests.ingress.fakes import MERCHANT, FakeClock, FakeEvents, FakeFold, FakeLog, FakeReadModel, FakeReplies
 
@@ -67,6 +72,26 @@ def anyio_backend() -> str:
 def world() -> World:
     """The API on fakes."""
     return World()
+
+
+@pytest.fixture
+def connections_max() -> int:
+    """How many connections the server holds."""
+    return CONNECTIONS_MAX
+
+
+@pytest.fixture
+async def port(world: World, connections_max: int) -> AsyncIterator[int]:
+    """The API on fakes behind the real server."""
+    config = uvicorn_config(world.app, host="127.0.0.1", port=0, connections_max=connections_max)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server._serve([listener]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        await serving
 
 
 @pytest.fixture

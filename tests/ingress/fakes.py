@@ -126,9 +126,13 @@ class FakeLog:
     """None: the delivery stays open."""
     up: bool = True
     silent: bool = False
+    ahead_seconds: float = 0.0
 
     def connected(self) -> bool:
         return self.up
+
+    def clock_ahead_seconds(self) -> float:
+        return self.ahead_seconds
 
     def send(self, command: PaymentCommand) -> asyncio.Future[Delivery]:
         if not self.up:

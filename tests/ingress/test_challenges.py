@@ -113,6 +113,22 @@ async def test_doubt_is_harmless_but_what_was_not_sent_is_to_be_repeated(
     assert_problem(await anonymous.post(NOTIFY, json=REFERENCE), 503, "log_unavailable")
 
 
+async def test_a_browser_that_has_to_come_again_gets_a_page(
+    world: World, anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingress.challenges._READ_SECONDS", 0.1)
+    world.read_model.away = True
+    assert (await anonymous.get(RETURN)).status_code == 200, "the fold can be asked"
+    world.log.up = False
+    response = await anonymous.get(RETURN)
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert '<meta http-equiv="refresh"' in response.text
+    assert INTENT.id not in response.text
+
+
 @pytest.mark.parametrize(
     ("url", "body", "status"),
     [

@@ -62,6 +62,25 @@ async def test_not_ready_without_one_of_its_parts(world: World, client: httpx.As
     assert set(problem["missing"]) == {missing}
 
 
+async def test_not_ready_while_reads_would_wait(world: World, client: httpx.AsyncClient) -> None:
+    world.events.away = True
+    problem = assert_problem(await client.get("/readyz"), 503, "not_ready")
+    assert problem["missing"] == {"events": "it is not known where these partitions end: 0, 1, 2, 3"}
+
+
+@pytest.mark.parametrize(("ahead_seconds", "ready"), [(59.0, True), (-59.0, True), (61.0, False), (-61.0, False)])
+async def test_not_ready_with_a_clock_that_is_off(
+    world: World, client: httpx.AsyncClient, ahead_seconds: float, ready: bool
+) -> None:
+    world.log.ahead_seconds = ahead_seconds
+    response = await client.get("/readyz")
+    if ready:
+        assert response.status_code == 200
+    else:
+        problem = assert_problem(response, 503, "not_ready")
+        assert set(problem["missing"]) == {"clock_skewed"}
+
+
 async def test_probes_do_not_pile_up(world: World, client: httpx.AsyncClient) -> None:
     world.log.silent = True
     for _ in range(2):

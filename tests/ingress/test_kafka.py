@@ -21,15 +21,17 @@ from ingress.event_log import KafkaEventLog
 from ingress.keys import Principal
 from ingress.log import KafkaCommandLog, Written
 from ingress.metrics import Metrics
-from ingress.ports import Delivery, NotHandedOver
+from ingress.ports import Clock, Delivery, NotHandedOver, SystemClock
 from ingress.replies import KafkaReplies
 from sandbox.stack import Part
 from schemas.codec import decode, encode
 from schemas.commands import CommandReply, PaymentCommand
 from schemas.identifiers import CommandId
 from schemas.partitioner import partition
+from schemas.times import later
+from schemas.topics import COMMANDS
 from tests.harness.stack import RunningStack, start_stack
-from tests.ingress.fakes import MERCHANT, NOW, PARTITIONS, an_intent
+from tests.ingress.fakes import MERCHANT, NOW, PARTITIONS, FakeClock, an_intent
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +51,8 @@ def make_topics(bootstrap: str) -> Topics:
     topics = Topics(bootstrap, f"commands-{mark}", f"replies-{mark}", f"events-{mark}")
     admin = AdminClient({"bootstrap.servers": bootstrap})
     names = (topics.commands, topics.replies, topics.events)
-    for made in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
+    stamped = {"message.timestamp.type": COMMANDS.config()["message.timestamp.type"]}
+    for made in admin.create_topics([NewTopic(name, PARTITIONS, 1, config=stamped) for name in names]).values():
         made.result()
     return topics
 
@@ -60,12 +63,13 @@ def topics(kafka_bootstrap: str) -> Topics:
 
 
 @asynccontextmanager
-async def command_log(topics: Topics, **changes: Any) -> AsyncIterator[KafkaCommandLog]:
+async def command_log(topics: Topics, *, clock: Clock | None = None, **changes: Any) -> AsyncIterator[KafkaCommandLog]:
     failures: list[str] = []
     log = KafkaCommandLog(
         bootstrap=topics.bootstrap,
         client_id="test",
         metrics=Metrics(),
+        clock=clock or SystemClock(),
         on_fatal=failures.append,
         topic=topics.commands,
         **changes,
@@ -76,6 +80,16 @@ async def command_log(topics: Topics, **changes: Any) -> AsyncIterator[KafkaComm
     finally:
         await log.stop()
     assert not failures
+
+
+def reply_topic(topics: Topics) -> KafkaReplies:
+    return KafkaReplies(
+        bootstrap=topics.bootstrap, client_id="test", metrics=Metrics(), on_fatal=pytest.fail, topic=topics.replies
+    )
+
+
+def event_log(topics: Topics) -> KafkaEventLog:
+    return KafkaEventLog(bootstrap=topics.bootstrap, client_id="test", on_fatal=pytest.fail, topic=topics.events)
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
@@ -115,6 +129,16 @@ async def test_commands_lie_on_the_partition_of_their_intent(topics: Topics) -> 
     assert all(number == partition(command.payment_intent_id, PARTITIONS) for number, command in found)
 
 
+@pytest.mark.parametrize("ahead_seconds", [-400.0, 0.0, 400.0])
+async def test_a_clock_that_is_off_shows_in_the_deliveries(topics: Topics, ahead_seconds: float) -> None:
+    clock = FakeClock(later(SystemClock().now(), seconds=ahead_seconds))
+    async with command_log(topics, clock=clock) as log:
+        await until(log.connected)
+        assert log.clock_ahead_seconds() == 0
+        await asyncio.gather(*(log.send(a_command(f"key {number}")) for number in range(20)))
+        assert log.clock_ahead_seconds() == pytest.approx(ahead_seconds, abs=10)
+
+
 def _read_all(bootstrap: str, topic: str, count: int) -> list[tuple[int, PaymentCommand]]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "enable.auto.commit": False})
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
@@ -138,8 +162,8 @@ async def test_replies_are_heard_from_the_end_of_one_partition(topics: Topics) -
     for number in range(PARTITIONS):
         reply(number, "cmd_before")
     producer.flush()
-    replies = KafkaReplies(bootstrap=topics.bootstrap, client_id="test", metrics=Metrics(), topic=topics.replies)
-    before, ours, twice = (replies.expect(CommandId(f"cmd_{name}")) for name in ("before", "ours", "ours"))
+    replies = reply_topic(topics)
+    before, ours, twice = (replies.expect(CommandId(f"cmd_{name}"), wait=True) for name in ("before", "ours", "ours"))
     replies.start()
     try:
         await until(lambda: replies.partition is not None)
@@ -150,7 +174,7 @@ async def test_replies_are_heard_from_the_end_of_one_partition(topics: Topics) -
         reply(number, "cmd_ours")
         producer.flush()
         heard = await asyncio.wait_for(asyncio.gather(ours.first, twice.first), 10)
-        assert {one.command_id for one in heard} == {"cmd_ours"}
+        assert [(one.command_id, one.replayed) for one in heard] == [("cmd_ours", False), ("cmd_ours", True)]
         assert not ours.left_processing.done()
         second = replace(a_reply("cmd_ours"), left_processing=True)
         producer.produce(topics.replies, value=encode(second), partition=number)
@@ -162,7 +186,7 @@ async def test_replies_are_heard_from_the_end_of_one_partition(topics: Topics) -
 
 
 async def test_the_end_is_the_high_watermark_even_before_a_transaction_is_decided(topics: Topics) -> None:
-    events = KafkaEventLog(bootstrap=topics.bootstrap, client_id="test", topic=topics.events)
+    events = event_log(topics)
     events.start()
     try:
         await until(lambda: events.partitions)
@@ -183,8 +207,8 @@ async def test_the_end_is_the_high_watermark_even_before_a_transaction_is_decide
 
 async def test_a_broker_that_was_never_there() -> None:
     topics = Topics("127.0.0.1:1", "commands", "replies", "events")
-    replies = KafkaReplies(bootstrap=topics.bootstrap, client_id="test", metrics=Metrics())
-    events = KafkaEventLog(bootstrap=topics.bootstrap, client_id="test")
+    replies = reply_topic(topics)
+    events = event_log(topics)
     replies.start()
     events.start()
     async with command_log(topics) as log:
@@ -237,10 +261,30 @@ class TestBrokerThatBreaks:
         found = await asyncio.to_thread(_read_all, topics.bootstrap, topics.commands, 2)
         assert len(found) == 2, "it was in the log after all, which is why it was no 503"
 
+    async def test_a_broker_that_stalls_does_not_say_where_a_partition_ends_and_does_so_afterwards(
+        self, stack: RunningStack
+    ) -> None:
+        topics = make_topics(stack.kafka)
+        events = event_log(topics)
+        events.start()
+        try:
+            await until(lambda: events.partitions)
+            await until_ends(events, dict.fromkeys(range(PARTITIONS), 0))
+            stack.kill("kafka", signal.SIGSTOP)
+            try:
+                stalled = [await events.ends(range(PARTITIONS)) for _ in range(3)]
+            finally:
+                await asyncio.sleep(3.0)  # long enough for the broker to be taken for dead
+                stack.kill("kafka", signal.SIGCONT)
+            assert stalled == [dict.fromkeys(range(PARTITIONS))] * 3
+            await until_ends(events, dict.fromkeys(range(PARTITIONS), 0))
+        finally:
+            await events.stop()
+
     async def test_a_broker_that_is_gone(self, stack: RunningStack) -> None:
         topics = make_topics(stack.kafka)
-        events = KafkaEventLog(bootstrap=topics.bootstrap, client_id="test", topic=topics.events)
-        replies = KafkaReplies(bootstrap=topics.bootstrap, client_id="test", metrics=Metrics(), topic=topics.replies)
+        events = event_log(topics)
+        replies = reply_topic(topics)
         events.start()
         replies.start()
         async with command_log(topics, delivery_timeout_seconds=1.0, linger_seconds=0.5) as log:
@@ -254,10 +298,10 @@ class TestBrokerThatBreaks:
             with pytest.raises(NotHandedOver):
                 log.send(a_command("refused"))
             assert await events.ends({1}) == {1: None}
-            await asyncio.to_thread(stack.wait_for_restart, "kafka", former_pid=pid)
-            await until(log.connected, seconds=15)
+            await asyncio.to_thread(stack.wait_for_restart, "kafka", former_pid=pid, within_seconds=60)
+            await until(lambda: log.connected() and replies.partition is not None, seconds=60)
             outcomes = [await log.send(a_command("again"))]
-            while outcomes[-1] is Delivery.never_sent and len(outcomes) < 15:
+            while outcomes[-1] is Delivery.never_sent and len(outcomes) < 60:
                 outcomes.append(await log.send(a_command("again")))
             assert outcomes[-1] is Delivery.delivered
             await self._hears(replies, topics)
@@ -268,7 +312,7 @@ class TestBrokerThatBreaks:
 
     async def _hears(self, replies: KafkaReplies, topics: Topics) -> None:
         producer = Producer({"bootstrap.servers": topics.bootstrap})
-        waiter = replies.expect(CommandId("cmd_after"))
+        waiter = replies.expect(CommandId("cmd_after"), wait=False)
         producer.produce(topics.replies, value=encode(a_reply("cmd_after")), partition=replies.partition or 0)
         await asyncio.to_thread(producer.flush, 10)
         assert (await asyncio.wait_for(waiter.first, 10)).command_id == "cmd_after"

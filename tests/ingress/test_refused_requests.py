@@ -24,6 +24,9 @@ pytestmark = pytest.mark.anyio
         "application/jsonp",
         "application/json; charset=utf-16",
         "application/json, text/plain",
+        "application/jsoncharset=utf-8",
+        "application/json; charset=utf-8; charset=utf-16",
+        "application/json; x",
         "",
     ],
 )
@@ -52,7 +55,15 @@ async def test_encoded_body(world: World, client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"']
+    "content_type",
+    [
+        "application/json",
+        "application/json;",
+        "application/json ; ;",
+        "application/json; charset=utf-8",
+        "application/json;;charset=utf-8;",
+        'Application/JSON;charset="UTF-8"',
+    ],
 )
 async def test_content_types_that_are_taken(client: httpx.AsyncClient, content_type: str) -> None:
     headers = {**KEY, "content-type": content_type}

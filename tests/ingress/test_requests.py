@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import time
 from types import ModuleType
 
 import pytest
@@ -36,7 +37,11 @@ from ingress.requests import preferred_wait_seconds
         (["wait=-1"], None),
         (["wait=1.5"], None),
         (["wait=five"], None),
-        (["wait=9999999999999999999999"], None),
+        (["wait=9999999999"], 30),
+        (["wait=9999999999999999999999"], 30),
+        ([f'wait="{"9" * 5000}"'], 30),
+        ([f"wait={'0' * 5000}5"], 5),
+        (["wait=000"], 0),
         (["await=5"], None),
         (["return=minimal"], None),
     ],
@@ -44,6 +49,13 @@ from ingress.requests import preferred_wait_seconds
 def test_prefer(headers: list[str], seconds: int | None) -> None:
     raw = [(b"prefer", header.encode()) for header in headers]
     assert preferred_wait_seconds(Request({"type": "http", "headers": raw})) == seconds
+
+
+def test_a_long_preference_takes_no_longer_than_its_length() -> None:
+    began = time.perf_counter()
+    for header in ('"' + '\\"' * 16_000, '"' + '\\"' * 16_000 + "\\", '"' * 32_001, "wait=" + "0" * 32_000 + "x"):
+        assert preferred_wait_seconds(Request({"type": "http", "headers": [(b"prefer", header.encode())]})) is None
+    assert time.perf_counter() - began < 0.5
 
 
 @pytest.mark.parametrize("module", [card_numbers, keys])

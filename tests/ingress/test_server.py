@@ -1,78 +1,20 @@
-"""The API behind uvicorn: what a client can do to the connection itself, and a process from its start to its end."""
+"""The API behind uvicorn: what a client can do to the connection itself."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import textwrap
-import time
-from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-import uvicorn
 
-from ingress.protocol import HEAD_BYTES_MAX
-from ingress.server import uvicorn_config
+from ingress.protocol import HEAD_BYTES_MAX, HEAD_FIELDS_MAX
 from tests.ingress.conftest import API_KEY, World
+from tests.ingress.sockets import CREATE, HEAD, HEALTHZ, assert_problem, connected, exchange, parsed
 
 pytestmark = pytest.mark.anyio
 
-CREATE = b'{"amount": 1999, "currency": "usd"}'
-HEAD = (
-    b"POST /paymentIntent HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\nIdempotency-Key: a\r\n"
-    b"Authorization: Bearer " + API_KEY.encode() + b"\r\n"
-)
-
-
-@pytest.fixture
-async def port(world: World) -> AsyncIterator[int]:
-    config = uvicorn_config(world.app, host="127.0.0.1", port=0)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server._serve([listener]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        await serving
-
-
-async def exchange(port: int, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send the parts, as far as the server takes them, and read the answer up to the end of the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        for part in parts:
-            writer.write(part)
-            await asyncio.wait_for(writer.drain(), 10)
-            await asyncio.sleep(0)
-    except ConnectionError:
-        pass  # it was refused, and no longer listened to
-    answer = b""
-    try:
-        while chunk := await asyncio.wait_for(reader.read(65_536), 10):
-            answer += chunk
-            if b"connection: close" not in answer and b"\r\n\r\n" in answer:
-                break
-    except ConnectionError:
-        pass
-    writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status_line, *fields = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
-    return int(status_line.split()[1]), headers, body
-
-
-def assert_problem(answer: tuple[int, dict[str, str], bytes], status: int, code: str) -> None:
-    assert answer[0] == status, answer
-    assert answer[1]["content-type"] == "application/problem+json"
-    assert answer[1]["connection"] == "close"
-    assert json.loads(answer[2])["code"] == code
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 async def test_a_request_is_answered(port: int) -> None:
@@ -92,10 +34,39 @@ async def test_a_request_is_answered(port: int) -> None:
         b"POST /paymentIntent HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
         b"POST /paymentIntent HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
         b"POST /paymentIntent HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused(port: int, request_: bytes) -> None:
+async def test_what_is_no_http_is_refused(port: int, request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
     assert_problem(await exchange(port, request_), 400, "request_malformed")
+    assert not caplog.records, "whoever calls at will writes no log"
+
+
+async def test_http_1_0_needs_no_host(port: int) -> None:
+    assert (await exchange(port, b"GET /healthz HTTP/1.0\r\n\r\n"))[0] == 200
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+async def test_nothing_but_http_1_is_spoken(port: int, protocol: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n"
+    request = HEALTHZ[:-2] + upgrade + b"\r\n"
+    async with connected(port) as client:
+        for sent in (request, HEALTHZ, request + HEALTHZ, b"", request + request, b""):
+            client.writer.write(sent)
+            assert parsed(await client.answer())[0] == 200
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 36\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_a_body_is_not_the_next_request(port: int, length: bytes) -> None:
+    """httptools reads no body of a request that asks for another protocol."""
+    request = HEALTHZ[:-2] + b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + length + b"\r\n"
+    async with connected(port) as client:
+        client.writer.write(request + HEALTHZ)
+        assert_problem(parsed(await client.rest()), 400, "request_malformed")
 
 
 @pytest.mark.parametrize("path", [b"/paymentIntent/../x", b"/paymentIntent/%00/status", b"//paymentIntent"])
@@ -116,6 +87,83 @@ async def test_a_head_without_end_is_refused(port: int, head: str) -> None:
         start, part = b"GET /", b"v" * 1000
     answer = await exchange(port, start, *([part] * (2 * HEAD_BYTES_MAX // 1000)))
     assert_problem(answer, 431, "headers_too_large")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Name: " + b"v" * 40_000,
+        b"GET /healthz?" + b"v" * 40_000 + b" HTTP/1.1\r\nHost: a",
+        b"GET /healthz HTTP/1.1\r\nHost: a" + b"\r\nX: a" * 10_000,
+        b"GET /healthz HTTP/1.1\r\nHost: a" + b"\r\nX: a" * HEAD_FIELDS_MAX,
+    ],
+)
+async def test_a_large_head_is_refused_though_it_ends(port: int, head: bytes) -> None:
+    assert_problem(await exchange(port, head + b"\r\n\r\n"), 431, "headers_too_large")
+
+
+async def test_a_head_may_be_nearly_as_large(port: int) -> None:
+    padding = b"v" * (HEAD_BYTES_MAX - 2_000)
+    head = HEAD + b"X-Name: " + padding + b"\r\n" + b"X: a\r\n" * (HEAD_FIELDS_MAX - 10) + CHUNKED
+    for split in (1, len(head) - 1, len(head)):
+        async with connected(port) as client:
+            client.writer.write(head[:split])
+            await asyncio.sleep(0.05)
+            client.writer.write(head[split:] + b"%x\r\n" % len(CREATE) + CREATE + b"\r\n0\r\n\r\n")
+            assert parsed(await client.answer())[0] == 201
+
+
+@pytest.mark.parametrize("start", [b"1;", b"1;a=", b"0\r\n", b"0\r\nX: "])
+@pytest.mark.parametrize("part", [b"X-Name: v\r\n" * 100, b"v" * 1_000])
+async def test_what_surrounds_a_body_without_end_is_refused(world: World, port: int, start: bytes, part: bytes) -> None:
+    if start.startswith(b"1") or start.endswith(b" "):
+        part = part.replace(b"\r\n", b"").replace(b": ", b"")
+    elif b": " not in part:
+        start += part + b":"
+    answer = await exchange(port, HEAD + CHUNKED + start, *([part] * (2 * HEAD_BYTES_MAX // len(part))))
+    assert_problem(answer, 431, "headers_too_large")
+    assert not world.log.commands
+
+
+async def test_a_body_excuses_no_trailers(port: int) -> None:
+    chunk = b"ea60\r\n" + b" " * 60_000 + b"\r\n"
+    async with connected(port) as client:
+        client.writer.write(HEAD + CHUNKED + chunk)
+        await asyncio.sleep(0.1)
+        client.writer.write(b"0\r\nX: " + b"v" * (HEAD_BYTES_MAX + 1_000))
+        assert_problem(parsed(await client.rest()), 431, "headers_too_large")
+
+
+async def test_an_answered_request_without_end_ends_too(port: int) -> None:
+    async with connected(port) as client:
+        client.writer.write(HEALTHZ[:-2] + CHUNKED + b"0\r\n")
+        assert parsed(await client.answer())[0] == 200
+        client.writer.write(b"X-Name: v\r\n" * 10_000)
+        assert await client.rest() == b"", "one request, one answer"
+
+
+async def test_trailers_are_no_headers(world: World, port: int) -> None:
+    head = HEAD.replace(b"Idempotency-Key: a\r\n", b"") + CHUNKED
+    chunk = b"%x\r\n" % len(CREATE) + CREATE + b"\r\n"
+    answer = await exchange(port, head + chunk + b"0\r\nIdempotency-Key: b\r\n\r\n")
+    assert json.loads(answer[2])["code"] == "idempotency_key_missing"
+    trailer = b"0\r\nAuthorization: Bearer " + API_KEY.encode() + b"\r\n\r\n"
+    assert (await exchange(port, HEAD + CHUNKED + chunk + trailer))[0] == 201
+    assert len(world.log.commands) == 1
+
+
+@pytest.mark.parametrize(("size", "length"), [(1, 3_000), (100, 60_000)])
+async def test_a_body_may_come_in_many_chunks(port: int, size: int, length: int) -> None:
+    body = CREATE + b" " * (length - len(CREATE))
+    chunks = [b"%x\r\n" % size + body[at : at + size] + b"\r\n" for at in range(0, length, size)]
+    async with connected(port) as client:
+        client.writer.write(HEAD + CHUNKED)
+        for first in range(0, len(chunks), 50):
+            client.writer.write(b"".join(chunks[first : first + 50]))
+            await client.writer.drain()
+            await asyncio.sleep(0.001)
+        client.writer.write(b"0\r\n\r\n")
+        assert parsed(await client.answer())[0] == 201
 
 
 async def test_a_large_body_is_refused_by_its_length(world: World, port: int) -> None:
@@ -153,57 +201,3 @@ async def test_requests_in_a_row_each_have_a_head_of_their_own(port: int) -> Non
         for _ in range(5):
             response = await client.get("/healthz", headers={"x-name": "v" * 10_000})
             assert response.status_code == 200
-
-
-class TestProcess:
-    """A whole process, on a machine where nothing else runs."""
-
-    @pytest.fixture
-    def process(self) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        program = f"""
-            from ingress.client_secret import ClientSecretKey
-            from ingress.server import IngressConfig, serve
-            serve(IngressConfig(
-                host="127.0.0.1", port={port}, kafka_bootstrap="127.0.0.1:1",
-                postgres_uri="postgresql://nobody@127.0.0.1:1/nothing", api_keys={{"{API_KEY}": "mer_demo"}},
-                client_secret_key=ClientSecretKey(id="k1", key=b"0123456789abcdef"), public_url="http://api.test",
-            ))
-            print("ended in order", flush=True)
-        """
-        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()})
-        try:
-            yield process, f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.communicate()
-
-    async def test_it_is_healthy_but_not_ready_and_ends_in_order(
-        self, process: tuple[subprocess.Popen[bytes], str]
-    ) -> None:
-        child, url = process
-        headers = {"authorization": f"Bearer {API_KEY}", "idempotency-key": "a"}
-        async with httpx.AsyncClient(base_url=url, headers=headers) as client:
-            deadline = time.monotonic() + 20
-            while True:
-                try:
-                    assert (await client.get("/healthz")).status_code == 200
-                    break
-                except httpx.ConnectError:
-                    assert time.monotonic() < deadline
-                    assert child.poll() is None
-                    await asyncio.sleep(0.05)
-            ready = await client.get("/readyz")
-            assert ready.status_code == 503
-            assert set(ready.json()["missing"]) == {"log", "replies", "events"}
-            created = await client.post("/paymentIntent", json={"amount": 1, "currency": "usd"})
-            assert created.status_code == 503
-            assert created.headers["retry-after"]
-        began = time.monotonic()
-        child.send_signal(signal.SIGTERM)
-        output, _ = await asyncio.to_thread(child.communicate, timeout=10)
-        assert child.returncode == 0
-        assert output == b"ended in order\n"
-        assert time.monotonic() - began < 8

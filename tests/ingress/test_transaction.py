@@ -180,6 +180,21 @@ async def test_two_who_wait_for_one_command_hear_the_same(client: httpx.AsyncCli
     assert one.status_code == other.status_code == 201
     assert one.json() == other.json()
     assert one.json()["status"] == "succeeded"
+    assert "idempotent-replayed" not in one.headers
+    assert other.headers["idempotent-replayed"] == "true"
+
+
+async def test_who_waits_beside_one_that_does_not_hears_the_outcome(world: World, client: httpx.AsyncClient) -> None:
+    """The command asked for no second reply, so none comes."""
+    world.fold.stays_processing = True
+    at_once, waiting = (
+        asyncio.create_task(client.post(URL, json=VISA, headers={**KEY, **more})) for more in ({}, {"prefer": "wait=5"})
+    )
+    assert (await at_once).json()["payment_intent"]["status"] == "processing"
+    world.read_model.intents[INTENT.id] = _succeeded(world.fold.intents[INTENT.id])
+    response = await asyncio.wait_for(waiting, 2)
+    assert response.json()["status"] == "succeeded"
+    assert response.headers["idempotent-replayed"] == "true"
 
 
 async def test_a_challenge_is_shown(world: World, client: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -78,13 +79,17 @@ class Customers:
         """Create and pay. An attempt that failed, as when the network could not be reached, is followed by another."""
         body: dict[str, object] = {"amount": 1999, "currency": "usd", "capture_method": "automatic"}
         # A create that is in doubt (202) is asked for again: there may be nothing to pay yet.
-        intent = str(insist(shop, "/paymentIntent", body, until=(201,))["id"])
+        created = insist(shop, "/paymentIntent", body, until=(201,))
+        intent = str(created["id"])
         with self._lock:
             self.answered[intent] = "created"
+        never_older(shop, created)
         for _ in range(ATTEMPTS_MAX):
             answer = insist(shop, f"/paymentIntent/{intent}/transaction", {"payment_method": "tok_visa"})
             with self._lock:
                 self.answered[intent] = str(answer.get("status", "accepted"))
+            if isinstance(told := answer.get("payment_intent"), dict):
+                never_older(shop, told)
             if self.answered[intent] != "failed":
                 return
             time.sleep(0.5)
@@ -106,6 +111,17 @@ def insist(
         assert answer.status_code in (202, 503), f"{path}: {answer.status_code} {answer.text}"
         time.sleep(0.2)
     raise AssertionError(f"{path} was never answered")
+
+
+def never_older(shop: Merchant, told: dict[str, Any]) -> None:
+    """Read what we have just been told: 503 and no answer are allowed, what was before that is not."""
+    try:
+        answer = shop.client.get(f"/paymentIntent/{told['id']}/status")
+    except httpx.TransportError:
+        return
+    if answer.status_code != 503:
+        assert answer.status_code == 200, f"{told['id']}: {answer.status_code} after sequence {told['sequence']}"
+        assert answer.json()["sequence"] >= told["sequence"]
 
 
 def decided(stack: RunningStack, intents: list[str], *, within_seconds: float) -> dict[str, str]:

@@ -69,6 +69,7 @@ def test_poison_is_set_aside_with_its_cause(running_stack: RunningStack, shop: M
         (intent, b"\x00\x00\x00\x00\x01\xff\xff\xff", home, "corrupt"),
         (intent, b"\x01" + os.urandom(999_500), home, "not_framed"),
         (intent, a_result(intent), home, "wrong_record"),
+        (intent, a_command(intent), home, "invalid_command"),
         (None, a_command(intent), home, "no_key"),
         (b"\xff\xfe", a_command(intent), home, "no_key"),
         (intent, None, home, "no_value"),

@@ -43,7 +43,14 @@ def read(bootstrap: str, topic: str, *, count: int) -> list[bytes | None]:
 
 def create_topic(bootstrap: str, topic: str, *, replicas: int = 1) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(topic, 1, replicas)])[topic].result(15)
+
+    def created() -> bool:
+        # A cluster that has just started may lose a broker for a moment, and the answer with it.
+        with contextlib.suppress(KafkaException):
+            admin.create_topics([NewTopic(topic, 1, replicas)])[topic].result(15)
+        return topic in admin.list_topics(timeout=15).topics
+
+    wait_for(created, what="the topic", within_seconds=30)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from sandbox.stack.ports import EPHEMERAL_RANGE, choose_ports, is_free
 from sandbox.stack.preflight import available_memory_mb, check_machine
 from sandbox.stack.progress import example
 from sandbox.stack.services import service_processes
-from sandbox.stack.spec import StopStage
+from sandbox.stack.spec import ChildSpec, StopStage
 
 
 @pytest.fixture
@@ -67,6 +67,14 @@ def test_ports_lie_where_no_outgoing_connection_takes_them(tmp_path: Path) -> No
     for port in choose_ports([str(number) for number in range(20)], tmp_path / "ports.json").values():
         assert port < min(first_ephemeral, 55_000)
         assert is_free(port)
+
+
+def test_the_worker_of_s3_finds_its_admin_server_where_it_looks(layout: Layout) -> None:
+    composition = compose(StackOptions(parts=frozenset({Part.S3})), layout)
+    (child,) = composition.items
+    assert isinstance(child, ChildSpec)
+    options = dict(option.split("=") for option in child.command if "=" in option)
+    assert int(options["-admin.port.grpc"]) == int(options["-admin.port"]) + 10_000
 
 
 def test_only_one_holds_the_lock(tmp_path: Path) -> None:

@@ -155,3 +155,4 @@ def test_topics_have_names_of_their_own_and_changelogs_are_compacted() -> None:
         "merchants",
     }
     assert EVENTS.config()["retention.ms"] == str(30 * 24 * 3_600_000)
+    assert {topic.config()["message.timestamp.type"] for topic in ALL} == {"LogAppendTime"}

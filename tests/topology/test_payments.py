@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from prometheus_client import REGISTRY
+
+from schemas.codec import encode
 from schemas.commands import Authorize, CommandReply, CreatePaymentIntent, PaymentCommand
 from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, TransactionId, payment_intent_id
 from schemas.payment import Actor, ActorType, CaptureMethod, PaymentEvent, PaymentIntentStatus
-from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource
-from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS
+from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource, TimerFired
+from schemas.times import Micros
+from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS, TIMERS, Topic
 from tests.harness.driver import FlowDriver
 from topology.payments import FLOW, Reply, build
 
@@ -63,6 +68,12 @@ def approved(call: CallKind, transaction: TransactionId) -> ProcessorResult:
         currency="usd",
         processor_reference="ref",
     )
+
+
+APPROVED = approved(CallKind.authorize, ATTEMPT)
+FAR_AHEAD = TimerFired(
+    payment_intent_id=INTENT, transaction_id=ATTEMPT, name="unanswered_alert", due_at=APPROVED.at, at=Micros(2**62)
+)
 
 
 def replies(flow: FlowDriver) -> list[CommandReply]:
@@ -159,13 +170,51 @@ def test_many_inputs_of_one_intent_in_one_epoch_are_decided_in_order() -> None:
 
 
 def test_a_result_nobody_asked_for_is_a_dead_letter() -> None:
+    def counted() -> float:
+        labels = {"flow": "payments", "cause": "unknown_transaction"}
+        return REGISTRY.get_sample_value("paystream_dead_letters_total", labels) or 0.0
+
+    before = counted()
     flow = Teller()
     flow.pipe(PROCESSOR_RESULTS, approved(CallKind.authorize, ATTEMPT))
     flow.pipe(COMMANDS, CREATE)
     flow.pipe(PROCESSOR_RESULTS, approved(CallKind.authorize, ATTEMPT))
     letters = flow.read(DEAD_LETTERS)
     assert [letter.cause for letter in letters] == ["unknown_payment_intent", "unknown_transaction"]
+    assert [(letter.topic, letter.offset, letter.key, letter.flow) for letter in letters] == [
+        (PROCESSOR_RESULTS.name, offset, INTENT.encode(), "payments") for offset in (0, 1)
+    ]
+    assert {letter.value for letter in letters} == {encode(approved(CallKind.authorize, ATTEMPT))}
+    assert counted() == before + 1
     assert steps(flow) == [(1, "payment_intent.created", PaymentIntentStatus.requires_payment_method)]
+
+
+@pytest.mark.parametrize(
+    ("topic", "poison", "cause", "field"),
+    [
+        (COMMANDS, replace(CREATE, at=Micros(2**62)), "invalid_command", "at"),
+        (COMMANDS, replace(PAY, at=Micros(PAY.at * 1_000)), "invalid_command", "at"),
+        (PROCESSOR_RESULTS, replace(APPROVED, capture_before=Micros(2**62)), "invalid_result", "capture_before"),
+        (TIMERS, FAR_AHEAD, "invalid_timer", "at"),
+    ],
+    ids=["create", "command", "result", "timer"],
+)
+def test_what_no_correct_writer_says_is_a_dead_letter_and_the_payment_goes_on(
+    topic: Topic, poison: PaymentCommand | ProcessorResult | TimerFired, cause: str, field: str
+) -> None:
+    flow = Teller()
+    flow.pipe(topic, poison)
+    flow.pipe(COMMANDS, CREATE, PAY)
+    before = flow.state(INTENT)
+    replies(flow)
+    flow.pipe(topic, poison)
+    assert [(letter.cause, letter.detail, letter.value) for letter in flow.read(DEAD_LETTERS)] == [
+        (cause, field, encode(poison))
+    ] * 2
+    assert flow.state(INTENT) == before
+    assert replies(flow) == [], "nobody asked that"
+    flow.pipe(PROCESSOR_RESULTS, APPROVED)
+    assert flow.state(INTENT).sequence == 4
 
 
 class Teller(FlowDriver):

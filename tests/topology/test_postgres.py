@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -12,21 +12,15 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.testing import run_main
 from confluent_kafka import Consumer, TopicPartition
+from prometheus_client import REGISTRY
 
 from schemas.codec import decode, encode
 from schemas.operations import DeadLetter
 from schemas.payment import PaymentEvent
 from schemas.processing import TimerFired
-from schemas.times import Micros, later
+from schemas.times import Micros
 from schemas.topics import DEAD_LETTERS, EVENTS
-from sinks.postgres import (
-    EventContradicted,
-    OffsetsMoved,
-    Position,
-    Progress,
-    ReadModelUnavailable,
-    ReadModelWriter,
-)
+from sinks.postgres import OffsetsMoved, Progress, ReadModelUnavailable, ReadModelWriter
 from tests.harness.driver import FakeClock
 from tests.sinks.postgres.databases import empty_read_model
 from tests.sinks.postgres.payments import id_of, life, rows
@@ -36,122 +30,30 @@ from topology.postgres import EventSource, Projection, ReadModelOffsets, build
 
 TOPIC = EVENTS.name
 NOW = Micros(1_790_000_000_000_000)
-A_MINUTE_AGO = later(NOW, seconds=-60)
 
 
-class Recorder(ReadModelWriter):
-    """A writer without a database, which remembers the progress of each write."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-        self.writes: list[list[Progress]] = []
-        self.fails_with: Exception | None = None
-
-    def load_progress(self, topic: str, partitions: object) -> dict[int, Position]:
-        if self.fails_with is not None:
-            raise self.fails_with
-        return {0: Position(next_offset=10, watermark=A_MINUTE_AGO), 1: Position(next_offset=0, watermark=Micros(0))}
-
-    def write(self, events: Sequence[PaymentEvent], *, progress: Sequence[Progress]) -> None:
-        if self.fails_with is not None:
-            raise self.fails_with
-        self.writes.append(list(progress))
+@pytest.fixture
+def consumer() -> Iterator[Consumer]:
+    """What a run would ask Kafka with; here it is not asked."""
+    consumer = Consumer({"group.id": "unused"})
+    yield consumer
+    consumer.close()
 
 
-@dataclass
-class Epochs:
-    """Epochs of one partition, each given by what is known at its end."""
-
-    writer: Recorder = field(default_factory=Recorder)
-
-    def __post_init__(self) -> None:
-        self.projection = Projection(self.writer)
-        self.projection.load(TOPIC, [0, 1])
-
-    def close(
-        self,
-        *events: PaymentEvent,
-        position: int = 10,
-        end: tuple[int, Micros] | None = None,
-        record_time: Micros | None = None,
-    ) -> list[Progress] | None:
-        """Close an epoch; the progress that was written, or None."""
-        before = len(self.writer.writes)
-        self.projection.write(
-            events,
-            positions={(TOPIC, 0): position},
-            ends={(TOPIC, 0): end} if end else {},
-            record_times={(TOPIC, 0): record_time} if record_time else {},
-        )
-        assert len(self.writer.writes) <= before + 1
-        return self.writer.writes[-1] if len(self.writer.writes) > before else None
-
-
-def step(start: int, end: int, watermark: Micros) -> list[Progress]:
-    """The progress of partition 0."""
-    return [Progress(topic=TOPIC, partition=0, start_offset=start, end_offset=end, watermark=watermark)]
-
-
-def test_an_epoch_without_news_writes_nothing() -> None:
-    assert Epochs().close() is None
-
-
-def test_events_move_offset_and_watermark() -> None:
-    assert Epochs().close(*life("a"), position=13, record_time=NOW) == step(10, 13, Micros(NOW - 1_000))
-
-
-def test_the_next_epoch_starts_where_the_last_one_ended() -> None:
-    epochs = Epochs()
-    epochs.close(*life("a"), position=13)
-    assert epochs.close(*life("b"), position=16) == step(13, 16, A_MINUTE_AGO)
-
-
-def test_markers_at_the_end_move_the_offset_without_events() -> None:
-    assert Epochs().close(position=10, end=(11, NOW)) == step(10, 11, A_MINUTE_AGO)
-
-
-def test_an_end_that_has_been_passed_says_nothing_about_the_offset() -> None:
-    assert Epochs().close(*life("a"), position=13, end=(11, NOW)) == step(10, 13, A_MINUTE_AGO)
-
-
-def test_an_idle_partitions_watermark_rises_once_a_second_and_not_more_often() -> None:
-    epochs = Epochs()
-    assert epochs.close(end=(10, later(NOW, seconds=0.999))) is None
-    assert epochs.close(end=(10, later(NOW, seconds=1.0))) == step(10, 10, later(A_MINUTE_AGO, seconds=1.0))
-    assert epochs.close(end=(10, later(NOW, seconds=1.9))) is None
-    assert epochs.close(end=(10, later(NOW, seconds=2.1))) == step(10, 10, later(A_MINUTE_AGO, seconds=2.1))
-
-
-def test_a_watermark_does_not_fall_with_the_clock() -> None:
-    epochs = Epochs()
-    earlier = later(NOW, seconds=-600)
-    assert epochs.close(*life("a"), position=13, end=(11, earlier), record_time=earlier) == step(10, 13, A_MINUTE_AGO)
-
-
-def test_a_failed_write_is_no_progress() -> None:
-    epochs = Epochs()
-    epochs.writer.fails_with = ReadModelUnavailable("away")
-    with pytest.raises(ReadModelUnavailable):
-        epochs.close(*life("a"), position=13)
-    epochs.writer.fails_with = None
-    assert epochs.close(*life("a"), position=13) == step(10, 13, A_MINUTE_AGO)
-
-
-def test_a_run_starts_where_the_read_model_stands() -> None:
-    projection = Projection(Recorder())
+def test_a_run_starts_where_the_read_model_stands(uri: str, consumer: Consumer) -> None:
+    writer = ReadModelWriter(uri)
+    projection = Projection(writer)
+    projection.load(TOPIC, [0])
+    writer.write([], progress=[Progress(topic=TOPIC, partition=0, start_offset=0, end_offset=10, watermark=NOW)])
     asked = [TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)]
-    consumer = Consumer({"group.id": "unused"})
     assert ReadModelOffsets(projection).load(consumer, asked) == {(TOPIC, 0): 10}
-    consumer.close()
+    projection.close()
 
 
-def test_a_read_model_that_is_away_delays_the_start_and_no_more() -> None:
-    writer = Recorder()
-    writer.fails_with = ReadModelUnavailable("away")
-    consumer = Consumer({"group.id": "unused"})
-    with pytest.raises(RunEnded, match="away"):
-        ReadModelOffsets(Projection(writer)).load(consumer, [TopicPartition(TOPIC, 0)])
-    consumer.close()
+def test_a_read_model_that_is_away_delays_the_start_and_no_more(consumer: Consumer) -> None:
+    away = Projection(ReadModelWriter("postgresql://nobody@127.0.0.1:1/nothing"))
+    with pytest.raises(RunEnded, match=r"127\.0\.0\.1"):
+        ReadModelOffsets(away).load(consumer, [TopicPartition(TOPIC, 0)])
 
 
 class Log(FixedPartitionedSink[object, None]):
@@ -227,10 +129,11 @@ class _SourcePart(StatelessSourcePartition[tuple[str, object]]):
         return [*batch, ("", EpochMark())]
 
 
-def received(*events: PaymentEvent) -> list[tuple[str, object]]:
-    """Events as the source hands them out."""
+def received(*events: PaymentEvent, start: int = 0) -> list[tuple[str, object]]:
+    """Events as the source hands them out, from that offset on."""
     return [
-        (key, Received(key, TOPIC, 0, 0, event, encode(event))) for event in events for key in [event.payment_intent.id]
+        (event.payment_intent.id, Received(event.payment_intent.id, TOPIC, 0, offset, event, encode(event)))
+        for offset, event in enumerate(events, start)
     ]
 
 
@@ -359,11 +262,28 @@ def test_the_offsets_wait_for_the_dead_letter(run: Callable[..., Log], database:
     assert rows(database, PAYMENTS) == []
 
 
-def test_a_contradiction_holds_the_flow(run: Callable[..., Log], database: psycopg.Connection) -> None:
-    created, opened, _ = life("a")
+def test_a_contradiction_stops_the_partition_and_not_the_run(
+    run: Callable[..., Log], database: psycopg.Connection
+) -> None:
+    created, opened, completed = life("a")
     run(Source(received(created)))
-    source = Source(received(replace(created, cause="cmd_other"), opened))
+    contradicted = replace(created, cause="cmd_other")
+    source = Source(received(*life("b"), contradicted, opened, start=1), received(completed, start=6))
     run(source)
-    assert isinstance(source.ended, EventContradicted)
-    assert rows(database, PROGRESS) == [(1,)]
-    assert rows(database, PAYMENTS) == [(id_of("a"), 1)]
+    assert source.ended is None
+    assert not source.epochs
+    assert REGISTRY.get_sample_value("paystream_read_model_stopped", {"partition": "0"}) is None, "the run has ended"
+    assert rows(database, PROGRESS) == [(4,)]
+    assert rows(database, PAYMENTS) == [(id_of("a"), 1), (id_of("b"), 3)]
+
+
+def test_what_comes_after_the_refused_is_read_again_and_not_set_aside_meanwhile(
+    run: Callable[..., Log], database: psycopg.Connection
+) -> None:
+    created, opened, _ = life("a")
+    poison = Produce(DEAD_LETTERS.name, 0, "k", b"what the source could not decode")
+    source = Source(received(replace(created, sequence=9)), [("", poison), *received(opened)])
+    assert run(source).committed == []
+    assert rows(database, PROGRESS) == [(0,)]
+    assert run(Source(received(created), [("", poison)])).committed == [poison]
+    assert rows(database, PROGRESS) == [(2,)]

@@ -167,8 +167,9 @@ class Entries:
         if is_expired(call, now=self._now, age_seconds_max=self._desk.authorization_age_seconds_max):
             return Cause.expired_before_send
         if may_have_been_called(call):
-            capabilities = self._desk.capabilities.get(call.processor, Capabilities())
-            if not may_repeat(call, capabilities, now=self._now):
+            capabilities = self._desk.capabilities.get(call.processor)
+            # None: it cannot be called at all, for it is not configured, or has not said what it promises.
+            if capabilities is not None and not may_repeat(call, capabilities, now=self._now):
                 return Cause.deduplication_ended
         return None
 
@@ -198,6 +199,7 @@ class Entries:
         call = self._calls.get(transaction_id)
         if call is not None and not call.in_flight:
             del self._calls[transaction_id]
+            self._slots.unpark(call.processor, transaction_id)
 
     def _end_without_call(self, call: InFlightCall, cause: Cause) -> None:
         self._end(call, Answer(outcome=Outcome.not_sent, code=cause))

@@ -6,13 +6,14 @@ No I/O and no clock: time is an argument. `entries` applies them to the calls of
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from schemas.identifiers import PaymentIntentId
-from schemas.payment import PaymentEvent, Transaction, TransactionType
+from schemas.payment import PaymentEvent, Transaction
 from schemas.processing import CallKind, InFlightCall, Outcome, ProcessorResult, ResultSource
 from schemas.times import Micros, later
-from topology.domain import EventType
+from topology.domain import CALL_OF, EventType
 from topology.domain.intents import authorization_of
 from topology.processors.port import Answer, Capabilities
 
@@ -26,23 +27,18 @@ _ASKING: Final[Mapping[str, tuple[CallKind, ...]]] = {
     EventType.transaction_rerouted: (CallKind.authorize,),
     EventType.transaction_repeated: (CallKind.capture, CallKind.void),
 }
-_CALLS: Final = {
-    TransactionType.authorization: CallKind.authorize,
-    TransactionType.capture: CallKind.capture,
-    TransactionType.void: CallKind.void,
-}
 
 
 def call_asked_for(event: PaymentEvent) -> InFlightCall | None:
     """The entry of the call that this event asks for, *waiting*; None where it asks for nothing."""
     transaction = event.transaction
-    if transaction is None or _CALLS.get(transaction.type) not in _ASKING.get(event.type, ()):
+    if transaction is None or CALL_OF.get(transaction.type) not in _ASKING.get(event.type, ()):
         return None
     repeat = event.type == EventType.transaction_repeated
     authorization = _authorization_at_the_same_processor(event, transaction)
     return InFlightCall(
         transaction_id=transaction.id,
-        call=_CALLS[transaction.type],
+        call=CALL_OF[transaction.type],
         processor=transaction.processor,
         in_flight=False,
         repeat=repeat,
@@ -105,21 +101,9 @@ def result_of(payment_intent_id: PaymentIntentId, call: InFlightCall, answer: An
     """The record of what came of a call. A call that may have been executed is never not sent, but unknown."""
     not_sent = answer.outcome is Outcome.not_sent
     own_data = {name: value for name, value in call.processor_data.items() if not name.startswith(_OF_AUTHORIZATION)}
-    return ProcessorResult(
-        payment_intent_id=payment_intent_id,
-        transaction_id=call.transaction_id,
-        processor=call.processor,
-        call=call.call,
+    told = replace(
+        answer,
         outcome=Outcome.unknown if not_sent and may_have_been_called(call) else answer.outcome,
-        source=ResultSource.answer,
-        at=at,
-        amount_minor=answer.amount_minor,
-        currency=answer.currency,
-        code=answer.code,
-        decline_code=answer.decline_code,
-        authorization_state=answer.authorization_state,
-        processor_reference=answer.processor_reference,
-        challenge_url=answer.challenge_url,
-        capture_before=answer.capture_before,
         processor_data={**own_data, **answer.processor_data},
     )
+    return told.result(payment_intent_id, call, kind=call.call, source=ResultSource.answer, at=at)

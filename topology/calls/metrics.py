@@ -18,7 +18,11 @@ CALL_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
 )
 IN_FLIGHT = Gauge("paystream_processor_calls_in_flight", "Calls that hold a slot.", ["processor"])
-WAITING = Gauge("paystream_processor_calls_waiting", "Entries that wait for a slot or another try.", ["processor"])
+WAITING = Gauge(
+    "paystream_processor_calls_waiting",
+    "Entries that wait: for a slot, another try, what the processor promises, or for it to be configured at all.",
+    ["processor"],
+)
 CIRCUIT_OPEN = Gauge("paystream_processor_circuit_open", "1 while calls to the processor are held back.", ["processor"])
 IN_DOUBT_RESTORED = Counter(
     "paystream_processor_calls_restored_total",

@@ -2,27 +2,27 @@
 
 All methods are called by the dataflow's thread (`topology.kafka.Side`). After a restore every entry that was in flight
 is in doubt: where the processor deduplicates that kind of call it queues for the same call under the same key, else it
-is unknown. On a clean stop nothing leaves any more: what never left goes back to waiting, what has left is awaited.
+is unknown; while the processor has not said which, the entry rests. On a clean stop nothing leaves any more: what never
+left goes back to waiting, what has left is awaited.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from schemas.codec import decode
 from schemas.identifiers import PaymentIntentId
 from schemas.partitioner import partition as partition_of
 from schemas.processing import InFlight, InFlightCall, Outcome
 from topology.calls.engine import CallEngine, Engine, FinishedCall, Order
 from topology.calls.entries import Answered, Desk, Turn, TurnedAway
 from topology.calls.in_flight import is_patient
-from topology.calls.metrics import IN_DOUBT_RESTORED
+from topology.calls.metrics import IN_DOUBT_RESTORED, WAITING
 from topology.calls.slots import ProcessorLimits, Slots, Verdict, Waiter
 from topology.kafka import StateStore
-from topology.processors.port import Answer, Cause, Processor, boot_seconds
+from topology.processors.port import Answer, Capabilities, Cause, Processor, boot_seconds
 
 __all__ = ["ProcessingConfig", "ProcessingSide"]
 
@@ -56,31 +56,39 @@ class ProcessingSide:
         boot_seconds: Callable[[], float] = boot_seconds,
         chance: random.Random | None = None,
     ) -> None:
-        self._capabilities = {processor.name: processor.capabilities for processor in processors}
-        self._limits = {name: config.limits.get(name, config.default_limits) for name in self._capabilities}
+        self._processors = processors
+        self._promised: dict[str, Capabilities] = {}
+        self._limits = {each.name: config.limits.get(each.name, config.default_limits) for each in processors}
         self._config = config
         self.partitions = partitions
         self._engine: Engine = engine or CallEngine(processors, boot_seconds=boot_seconds, name="processing")
         self._boot_seconds = boot_seconds
         self._chance = chance
         self._brought: deque[tuple[str, int, object]] = deque()
+        self._undecided: defaultdict[str, list[tuple[PaymentIntentId, InFlightCall]]] = defaultdict(list)
         self._stop_until: float | None = None
         self.desk = self._new_desk()
 
     def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
         """Every entry in the store is one of an earlier life: who was never called waits, the others are in doubt."""
+        WAITING.clear()
         self.desk = self._new_desk()
         self._brought.clear()
+        self._undecided.clear()
         self._stop_until = None
         self._engine.start()
-        for key, stored in store.items():
-            record = decode(stored)
-            assert isinstance(record, InFlight)
+        self._learn()
+        for key in [key for key, _stored in store.items()]:
+            record = store.load(key, InFlight, partition=partition_of(key, self.partitions))
+            assert record is not None
             for call in record.calls:
+                if call.in_flight:
+                    IN_DOUBT_RESTORED.labels(call.processor, call.call).inc()
                 self._restore(PaymentIntentId(key), call)
 
     def drain(self, limit: int) -> list[tuple[str, int, object]]:
         """Ended calls, then whose turn has come."""
+        self._learn()
         drained = [self._brought.popleft() for _ in range(min(limit, len(self._brought)))]
         drained.extend(_answered(finished) for finished in self._engine.take(limit - len(drained)))
         if len(drained) < limit:
@@ -117,17 +125,30 @@ class ProcessingSide:
 
     def _new_desk(self) -> Desk:
         return Desk(
-            slots=Slots(self._limits, boot_seconds=self._boot_seconds, chance=self._chance),
-            capabilities=self._capabilities,
+            slots=Slots(self._limits, declared=self._promised, boot_seconds=self._boot_seconds, chance=self._chance),
+            capabilities=self._promised,
             boot_seconds=self._boot_seconds,
             send_before_seconds=self._config.send_before_seconds,
             authorization_age_seconds_max=self._config.authorization_age_seconds_max,
         )
 
+    def _learn(self) -> None:
+        """Note what processors have said since: from now on they are called, and what rested until then is decided."""
+        for processor in self._processors:
+            name, promised = processor.name, processor.capabilities
+            if name in self._promised or promised is None:
+                continue
+            self._promised[name] = promised
+            for key, call in self._undecided.pop(name, ()):
+                self.desk.slots.unpark(name, call.transaction_id)
+                self._restore(key, call)
+
     def _restore(self, key: PaymentIntentId, call: InFlightCall) -> None:
+        if call.in_flight and call.processor in self._limits and call.processor not in self._promised:
+            self.desk.slots.park(call.processor, call.transaction_id)
+            self._undecided[call.processor].append((key, call))
+            return
         partition = partition_of(key, self.partitions)
-        if call.in_flight:
-            IN_DOUBT_RESTORED.labels(call.processor, call.call).inc()
         patient = is_patient(call) and not call.in_flight
         cause = None if patient else self._why_not_again(call)
         if cause is None:
@@ -137,10 +158,9 @@ class ProcessingSide:
             self._brought.append((key, partition, TurnedAway(call.transaction_id, cause)))
 
     def _why_not_again(self, call: InFlightCall) -> Cause | None:
-        capabilities = self._capabilities.get(call.processor)
-        if capabilities is None:
+        if call.processor not in self._limits:
             return Cause.processor_not_configured
-        if call.in_flight and call.call not in capabilities.deduplicates:
+        if call.in_flight and call.call not in self._promised[call.processor].deduplicates:
             return Cause.restarted
         return None
 

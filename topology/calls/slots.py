@@ -5,15 +5,19 @@ memory only: what holds a slot or waits is on record in the in-flight entries, f
 
 Whoever waits is *patient* or not. A capture or a void that was never sent is patient: it waits as long as it takes.
 An authorization is not (the customer waits, and another processor may take it), nor is a call that may have been
-executed before (reconciliation must hear that it is in doubt): when the circuit is open they are turned away.
+executed before (reconciliation must hear that it is in doubt): when the circuit is open they are turned away. The
+circuit of a processor that has not said what it promises counts as open.
+
+An entry that no processor's lane may have, because its processor is not configured, or because it depends on what that
+promises, is *parked*: counted, and nothing else.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
@@ -75,18 +79,20 @@ class Verdict(NamedTuple):
 
 
 class Slots:
-    """The slots of all processors."""
+    """The slots of all processors. `declared` grows by those that say what they promise."""
 
     def __init__(
         self,
         limits: dict[str, ProcessorLimits],
         *,
+        declared: Container[str],
         boot_seconds: Callable[[], float],
         chance: random.Random | None = None,
     ) -> None:
         self._chance = chance or random.SystemRandom()
         self._seconds = boot_seconds
-        self._lanes = {name: _Lane(name, each, self._chance) for name, each in limits.items()}
+        self._lanes = {name: _Lane(name, each, declared, self._chance) for name, each in limits.items()}
+        self._parked: defaultdict[str, set[TransactionId]] = defaultdict(set)
         self._stopping = False
 
     @property
@@ -107,15 +113,18 @@ class Slots:
         """A new call: it takes a slot, or waits, or (if not patient) may do neither, and why."""
         lane = self._lanes.get(processor)
         if lane is None:
-            return Place.queue if waiter.patient else Cause.processor_not_configured
+            if not waiter.patient:
+                return Cause.processor_not_configured
+            self.park(processor, waiter.transaction_id)
+            return Place.queue
         if self._stopping:
             return Place.queue
         now = self._seconds()
-        if lane.nobody_waits and lane.free and lane.circuit.allows(now):
+        if lane.nobody_waits and lane.free and lane.is_callable(now):
             lane.take(waiter.transaction_id)
             return Place.slot
         if not waiter.patient:
-            if not lane.circuit.allows(now):
+            if not lane.is_callable(now):
                 return Cause.circuit_open
             if len(lane.impatient) >= lane.limits.waiting_max:
                 return Cause.too_many_waiting
@@ -125,8 +134,18 @@ class Slots:
     def restore(self, processor: str, waiter: Waiter) -> None:
         """An entry of an earlier life queues, whatever the number of those that wait."""
         lane = self._lanes.get(processor)
-        if lane is not None:
+        if lane is None:
+            self.park(processor, waiter.transaction_id)
+        else:
             lane.queue(waiter)
+
+    def park(self, processor: str, transaction_id: TransactionId) -> None:
+        """An entry waits outside of any lane."""
+        self._parked[processor].add(transaction_id)
+
+    def unpark(self, processor: str, transaction_id: TransactionId) -> None:
+        """It does so no longer, if it did."""
+        self._parked[processor].discard(transaction_id)
 
     def retry(self, processor: str, waiter: Waiter) -> None:
         """A capture or void that was not sent: it waits again, longer each time."""
@@ -156,16 +175,19 @@ class Slots:
         """Set the gauges."""
         for name, lane in self._lanes.items():
             IN_FLIGHT.labels(name).set(len(lane.holders))
-            WAITING.labels(name).set(lane.waiting)
-            CIRCUIT_OPEN.labels(name).set(lane.circuit.is_open)
+            WAITING.labels(name).set(lane.waiting + len(self._parked[name]))
+            CIRCUIT_OPEN.labels(name).set(lane.is_held_back)
+        for name in self._parked.keys() - self._lanes.keys():
+            WAITING.labels(name).set(len(self._parked[name]))
 
 
 class _Lane:
     """One processor."""
 
-    def __init__(self, name: str, limits: ProcessorLimits, chance: random.Random) -> None:
+    def __init__(self, name: str, limits: ProcessorLimits, declared: Container[str], chance: random.Random) -> None:
         self.name = name
         self.limits = limits
+        self._declared = declared
         self.holders: set[TransactionId] = set()
         self.patient: deque[Waiter] = deque()
         self.impatient: deque[Waiter] = deque()
@@ -178,6 +200,14 @@ class _Lane:
     @property
     def free(self) -> bool:
         return len(self.holders) < self.limits.in_flight_max
+
+    def is_callable(self, now: float) -> bool:
+        """Whether a call may leave now."""
+        return self.name in self._declared and self.circuit.allows(now)
+
+    @property
+    def is_held_back(self) -> bool:
+        return self.name not in self._declared or self.circuit.is_open
 
     @property
     def nobody_waits(self) -> bool:
@@ -209,7 +239,7 @@ class _Lane:
         for _ in range(limit):
             if self.nobody_waits:
                 return
-            if not self.circuit.allows(now):
+            if not self.is_callable(now):
                 yield from self._turn_away(limit)
                 return
             if not self.free:

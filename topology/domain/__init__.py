@@ -23,6 +23,8 @@ Reconciliation derives what it waits for from the state after each event:
   never: whatever asks for a repeat is repeated;
 - a void `pending`, compensating or not, in whatever status: timer `ladder` at each step (`transaction.repeated`);
 - after 24 h of doubt, and of an open compensating void: timer `doubt_alert`, naming the Transaction (it is noted);
+- 24 h after a Transaction was created of which nothing has been said, perhaps because its call never left: timer
+  `unanswered_alert`, naming it (it is noted);
 - at the end of the longest hold that the processor grants: timer `hold_ended`, naming an authorization that is
   `pending` or has an open void: evidence that it does not stand. It closes every open void of it.
 
@@ -37,8 +39,10 @@ from topology.domain.findings import NOT_SENT_FOR_GOOD
 from topology.domain.intents import forgettable, is_compensating, is_open, unresolved
 from topology.domain.interpreter import decide
 from topology.domain.refusals import DeadLetterCause, Refusal
+from topology.domain.results import CALL_OF
 
 __all__ = [
+    "CALL_OF",
     "NOT_SENT_FOR_GOOD",
     "Change",
     "DeadLetterCause",

@@ -19,13 +19,14 @@ from topology.domain.results_of_authorizations import foreign_result, read_autho
 from topology.domain.results_of_captures import read_capture
 from topology.domain.results_of_voids import read_void
 
-__all__ = ["read_result"]
+__all__ = ["CALL_OF", "read_result"]
 
-_CALLS = {
+CALL_OF = {
     TransactionType.authorization: CallKind.authorize,
     TransactionType.capture: CallKind.capture,
     TransactionType.void: CallKind.void,
 }
+"""Which call a Transaction stands for. A settlement stands for none."""
 
 
 def read_result(intent: PaymentIntent, result: ProcessorResult, at: Micros) -> Finding | Decision:
@@ -33,7 +34,7 @@ def read_result(intent: PaymentIntent, result: ProcessorResult, at: Micros) -> F
     transaction = find(intent, result.transaction_id)
     if transaction is None:
         return Decision(dead_letter=DeadLetterCause.unknown_transaction)
-    if result.call not in (CallKind.lookup, _CALLS.get(transaction.type)):
+    if result.call not in (CallKind.lookup, CALL_OF.get(transaction.type)):
         return Decision(dead_letter=DeadLetterCause.wrong_call)
     if transaction.type is TransactionType.authorization:
         if result.processor != transaction.processor:

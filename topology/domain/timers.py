@@ -27,7 +27,15 @@ from topology.domain.transitions import CANCELLATION_AFTER_VOID, On
 __all__ = ["HOLD_ENDED", "TIMERS", "read_timer"]
 
 HOLD_ENDED = "hold_ended"
-TIMERS = ("abandonment", "challenge_timeout", "authorization_expiry", "ladder", "doubt_alert", HOLD_ENDED)
+TIMERS = (
+    "abandonment",
+    "challenge_timeout",
+    "authorization_expiry",
+    "ladder",
+    "doubt_alert",
+    "unanswered_alert",
+    HOLD_ENDED,
+)
 
 
 def read_timer(intent: PaymentIntent, timer: TimerFired) -> Finding | Decision:
@@ -79,6 +87,12 @@ def _doubt_alert(_intent: PaymentIntent, transaction: Transaction, _timer: Timer
     return Finding(on=On.noted, transaction=transaction)
 
 
+def _unanswered_alert(_intent: PaymentIntent, transaction: Transaction, _timer: TimerFired) -> Finding | None:
+    if transaction.status is not TransactionStatus.created:
+        return None
+    return Finding(on=On.noted, transaction=transaction)
+
+
 def _hold_ended(intent: PaymentIntent, transaction: Transaction, _timer: TimerFired) -> Finding | None:
     """Evidence that an authorization does not stand: whatever it held is released by now."""
     if transaction.type is not TransactionType.authorization:
@@ -104,5 +118,6 @@ _READERS = {
     "authorization_expiry": _authorization_expiry,
     "ladder": _ladder,
     "doubt_alert": _doubt_alert,
+    "unanswered_alert": _unanswered_alert,
     HOLD_ENDED: _hold_ended,
 }

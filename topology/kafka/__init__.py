@@ -21,6 +21,7 @@ from topology.kafka.flow import (
 from topology.kafka.items import AfterCommit, Injected, Input, Output, Produce, Received
 from topology.kafka.membership import OffsetsExpired, StartOffsets
 from topology.kafka.runner import FlowStatus, run_flow
+from topology.kafka.stateful import stateful
 from topology.kafka.store import StateStore
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "output",
     "plain_producer",
     "run_flow",
+    "stateful",
 ]

@@ -22,6 +22,7 @@ __all__ = ["Drift", "create_topics", "drift"]
 
 _TIMEOUT_SECONDS = 30.0
 _VISIBLE_WITHIN_SECONDS = 30.0
+_PASSING = (KafkaError._DESTROY_BROKER, KafkaError._TRANSPORT, KafkaError.NOT_CONTROLLER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,21 @@ class Drift:
 def create_topics(
     admin: AdminClient, topics: Iterable[Topic], *, partitions: int, replication_factor: int
 ) -> list[str]:
-    """Create the missing ones; returns their names once every broker in reach knows them. Raises KafkaException."""
-    wanted = list(topics)
+    """Create the missing ones; returns their names once every broker in reach knows them. Raises KafkaException.
+
+    A cluster that has just started may lose a broker for a moment: then it is asked again, for twice does no harm.
+    """
+    until = time.monotonic() + _TIMEOUT_SECONDS
+    while True:
+        try:
+            return _create(admin, list(topics), partitions=partitions, replication_factor=replication_factor)
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def _create(admin: AdminClient, wanted: list[Topic], *, partitions: int, replication_factor: int) -> list[str]:
     known = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
     missing = [topic for topic in wanted if topic.name not in known]
     if not missing:

@@ -115,9 +115,17 @@ class FlowSpec:
     follows_ends: bool = False
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
 @dataclass(slots=True, kw_only=True)
 class FlowContext:
-    """One run of a flow: between joining the group and leaving it."""
+    """One run of a flow: between joining the group and leaving it.
+
+    `fail` ends it with an error, and nothing of its open epoch is committed; raised out of a step the error would be
+    buried in a panic of Bytewax.
+    """
 
     source: DynamicSource[tuple[str, object]]
     sink: FixedPartitionedSink[object, None]
@@ -125,6 +133,7 @@ class FlowContext:
     side: Side
     partitions: int
     clock: Clock
+    fail: Callable[[Exception], None] = _raise
     _around: list[KeyedStream[object]] = field(default_factory=list)
 
 

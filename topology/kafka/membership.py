@@ -84,10 +84,14 @@ class Membership:
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Message]:
         """Serve the group and take what has come: waits for a first message only, never to fill the batch."""
-        first = self._consumer.consume(1, timeout_seconds)
-        if not first or limit == 1:
-            return first
-        return first + self._consumer.consume(limit - 1, 0)
+        messages = self._consumer.consume(1, timeout_seconds)
+        if messages and limit > 1:
+            messages += self._consumer.consume(limit - 1, 0)
+        for message in messages:
+            # It is said once, and what came with the loss of the shards is looked at by nobody.
+            if is_fatal(message):
+                self.failure = failure_of(message)
+        return messages
 
     def serve(self, timeout_seconds: float) -> None:
         """Serve the group while nothing is being read. Raises what ends this membership."""
@@ -200,13 +204,19 @@ class Membership:
         return counts[names[0]]
 
 
+def is_fatal(message: Message) -> bool:
+    """Whether it says that the consumer has failed for good."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._FATAL
+
+
 def failure_of(message: Message) -> Exception | None:
     """Why reading cannot go on after this message; None for a record, the news of an end, and passing trouble."""
     error = message.error()
     if error is None or error.code() == KafkaError._PARTITION_EOF:
         return None
     where = f"{message.topic()}/{message.partition()}"
-    if error.code() == KafkaError._FATAL:
+    if is_fatal(message):
         # The one fatal error that a consumer has, and it does not come with its code.
         return KafkaException(KafkaError(KafkaError.FENCED_INSTANCE_ID, error.str()))
     if error.code() == KafkaError._AUTO_OFFSET_RESET:

@@ -14,10 +14,12 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.codec import CodecError, record_name
+from schemas.topics import Topic
 from topology.kafka.clients import KafkaConfig, changelog_consumer
 from topology.kafka.flow import FlowSpec
 from topology.kafka.membership import Assignment, OffsetsExpired
-from topology.kafka.store import StateStore
+from topology.kafka.store import StateStore, UnreadableState
 
 __all__ = ["restore"]
 
@@ -33,13 +35,15 @@ def restore(
     """The state of all shards of an assignment, or None when `keep_membership` said that they are no longer ours.
 
     `keep_membership` is called between batches and polls the group; nothing is read from the inputs meanwhile. Raises
-    KafkaException, and OffsetsExpired when a shard without committed offsets has state.
+    KafkaException, OffsetsExpired when a shard without committed offsets has state, and UnreadableState when the last
+    record of a key is none of this changelog's; its content is decoded on first use only.
     """
-    store = StateStore()
+    store = StateStore("" if spec.changelog is None else spec.changelog.name)
     behind = {shard: high for shard, (low, high) in assignment.changelogs.items() if high > low}
     if spec.changelog is None or not behind:
         return store
     started = time.monotonic()
+    unreadable: dict[str, UnreadableState] = {}
     consumer = changelog_consumer(config, flow=spec.name)
     try:
         topic = spec.changelog.name
@@ -50,17 +54,28 @@ def restore(
                 return None
             # Waits for a first message only, never to fill the batch.
             for message in consumer.consume(1, _WAIT_SECONDS) + consumer.consume(_BATCH, 0):
-                _apply(message, store, behind)
+                _apply(message, store, behind, spec.changelog, unreadable)
                 if message.error() is None and message.partition() in assignment.unread:
                     raise OffsetsExpired(f"{spec.name}: shard {message.partition()} has state but no committed offsets")
     finally:
         consumer.close()
+    for error in unreadable.values():
+        raise error
     log.info("%s restored %d keys in %.2f s", spec.name, len(store), time.monotonic() - started)
     return store
 
 
-def _apply(message: Message, store: StateStore, behind: dict[int, int]) -> None:
-    """Take one changelog record, or the news of a partition's end, into the store."""
+def _apply(
+    message: Message,
+    store: StateStore,
+    behind: dict[int, int],
+    changelog: Topic,
+    unreadable: dict[str, UnreadableState],
+) -> None:
+    """Take one changelog record, or the news of a partition's end, into the store.
+
+    What cannot be read is only noted: a later record of its key is what an operator mends it with.
+    """
     shard = message.partition()
     offset = message.offset()
     assert shard is not None
@@ -71,10 +86,24 @@ def _apply(message: Message, store: StateStore, behind: dict[int, int]) -> None:
             raise KafkaException(error)
         reached = offset
     else:
-        key = message.key()
-        assert isinstance(key, bytes)
-        store.restore(key.decode(), message.value())
+        raw_key, value = message.key(), message.value()
+        key = raw_key.decode(errors="backslashreplace") if isinstance(raw_key, bytes) else ""
+        reason = None if value is None else _unreadable(value, changelog) if raw_key == key.encode() else "no_key"
+        if reason is not None:
+            unreadable[key] = UnreadableState(changelog.name, shard, key, offset=offset, reason=reason)
+        elif unreadable:
+            unreadable.pop(key, None)
+        store.restore(key, value)
         reached = offset + 1
     # Markers occupy offsets, so the end may be reached by the news of it only.
     if shard in behind and reached >= behind[shard]:
         del behind[shard]
+
+
+def _unreadable(value: bytes, changelog: Topic) -> str | None:
+    """Why a value is no record of this changelog, as far as its header tells."""
+    try:
+        name = record_name(value)
+    except CodecError as error:
+        return str(error)
+    return None if name in changelog.records else f"wrong_record: {name}"

@@ -26,7 +26,7 @@ from topology.kafka.metrics import ENDED, FENCED, RESTORE_SECONDS, SHARDS
 from topology.kafka.restore import restore
 from topology.kafka.sink import TransactionSink
 from topology.kafka.source import GroupSource
-from topology.kafka.store import StateStore
+from topology.kafka.store import StateStore, UnreadableState
 from topology.kafka.watchdog import Watchdog
 
 __all__ = ["FlowStatus", "run_flow"]
@@ -118,6 +118,11 @@ class FlowRunner:
                     ENDED.labels(self._spec.name, "restarted").inc()
                     self._leave()
                     self._sleep(_RETRY_SECONDS)
+                except UnreadableState as error:
+                    log.critical(
+                        "%s cannot go on: %s. It is mended by writing the right record over it", self._spec.name, error
+                    )
+                    raise
         finally:
             self._leave()
 
@@ -175,6 +180,7 @@ class FlowRunner:
             side=self._side,
             partitions=assignment.partitions,
             clock=self._clock,
+            fail=run.fail,
         )
         self._side.restored(store, assignment.shards)
         self._report(assignment.shards)

@@ -22,8 +22,8 @@ from topology.kafka.watchdog import Watchdog
 
 __all__ = ["TransactionSink"]
 
-_COMMIT_TIMEOUT_SECONDS = 5.0
-_COMMIT_LIMIT_SECONDS = 7.0
+_COMMIT_TIMEOUT_SECONDS = 3.0
+_COMMIT_LIMIT_SECONDS = 4.0
 _ONLY_PART = "log"
 
 

@@ -14,16 +14,16 @@ from datetime import UTC, datetime
 from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from confluent_kafka import Message
 
-from schemas.codec import CodecError, decode, encode
-from schemas.operations import DeadLetter
+from schemas.codec import CodecError, decode
 from schemas.partitioner import partition as partition_of
 from schemas.times import Micros, later
-from schemas.topics import DEAD_LETTERS
+from topology.kafka.dead_letters import dead_letter
 from topology.kafka.epoch import Run, RunEnded
 from topology.kafka.flow import Clock, FlowSpec, Side
-from topology.kafka.items import EpochMark, Injected, Produce, Received
+from topology.kafka.items import EpochMark, Injected, Received
 from topology.kafka.membership import Membership, Positions, failure_of
-from topology.kafka.metrics import DEAD_LETTERED, INPUTS
+from topology.kafka.metrics import INPUTS
+from topology.kafka.store import UnreadableState
 
 __all__ = ["GroupSource"]
 
@@ -99,9 +99,7 @@ class GroupSource(DynamicSource[Item]):
             run.stopping = True
             self._membership.pause()
             self._side.stop()
-        injected: list[Item] = [
-            (key, Injected(key, partition, value)) for key, partition, value in self._side.drain(_BATCH)
-        ]
+        injected = self._drain()
         if run.stopping and not injected and self._side.idle():
             raise StopIteration
         received, is_epoch = self._poll(0 if injected else _WAIT_SECONDS)
@@ -113,6 +111,14 @@ class GroupSource(DynamicSource[Item]):
         if batch or is_epoch:
             batch.append(_MARK)
         return batch
+
+    def _drain(self) -> list[Item]:
+        """What the side brings. Raises StopIteration when it cannot read its state."""
+        try:
+            return [(key, Injected(key, partition, value)) for key, partition, value in self._side.drain(_BATCH)]
+        except UnreadableState as error:
+            self._run.fail(error)
+            raise StopIteration from error
 
     def _poll(self, wait_seconds: float) -> tuple[list[Item], bool]:
         """What has come, and whether there is something to commit although nothing came."""
@@ -197,46 +203,7 @@ class GroupSource(DynamicSource[Item]):
         return text, Received(text, topic, partition, offset, record, value)
 
     def _dead(self, message: Message, cause: str, detail: str) -> Item:
-        DEAD_LETTERED.labels(self._flow, cause).inc()
-        key = message.key()
-        return dead_letter(
-            topic=message.topic() or "",
-            partition=message.partition() or 0,
-            offset=message.offset() or 0,
-            key=key.encode() if isinstance(key, str) else key,
-            value=message.value(),
-            cause=cause,
-            detail=detail,
-            flow=self._flow,
-            at=self._clock.now(),
-        )
-
-
-def dead_letter(
-    *,
-    topic: str,
-    partition: int,
-    offset: int,
-    key: bytes | None,
-    value: bytes | None,
-    cause: str,
-    detail: str,
-    flow: str,
-    at: Micros,
-) -> Item:
-    """A record that could not be processed, as an item for the flow's output."""
-    letter = DeadLetter(
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        key=key,
-        value=value,
-        cause=cause,
-        detail=detail,
-        flow=flow,
-        at=at,
-    )
-    return "", Produce(DEAD_LETTERS.name, partition, key, encode(letter))
+        return "", dead_letter(message, cause, detail=detail, flow=self._flow, at=self._clock.now())
 
 
 class _GroupPartition(StatelessSourcePartition[Item]):

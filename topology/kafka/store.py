@@ -7,20 +7,49 @@ keys rest most of the time and bytes are several times smaller than the objects 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
-__all__ = ["StateStore"]
+from schemas.codec import CodecError, Record, decode
+
+__all__ = ["StateStore", "UnreadableState"]
+
+R = TypeVar("R", bound=Record)
+
+
+class UnreadableState(RuntimeError):
+    """A changelog record that is no state of its flow. It cannot be passed over: whatever it was would be forgotten."""
+
+    def __init__(self, topic: str, partition: int, key: str, *, offset: int | None = None, reason: str) -> None:
+        at = "" if offset is None else f" at offset {offset}"
+        super().__init__(f"{topic}/{partition}{at}, key {key[:100]!r}, is no state of this flow: {reason}")
 
 
 class StateStore:
-    """Keyed state, restored from the changelog and written back to it once per epoch and changed key."""
+    """Keyed state, restored from the changelog and written back to it once per epoch and changed key.
 
-    def __init__(self) -> None:
+    `topic` is the changelog's name, for errors.
+    """
+
+    def __init__(self, topic: str = "") -> None:
+        self._topic = topic
         self._values: dict[str, bytes] = {}
         self._changed: dict[str, int] = {}
 
     def get(self, key: str) -> bytes | None:
         """The encoded record of a key, with the open epoch's changes."""
         return self._values.get(key)
+
+    def load(self, key: str, kind: type[R], *, partition: int) -> R | None:
+        """The record of a key, decoded; raises UnreadableState."""
+        stored = self._values.get(key)
+        if stored is None:
+            return None
+        try:
+            record = decode(stored)
+        except CodecError as error:
+            raise UnreadableState(self._topic, partition, key, reason=str(error)) from error
+        assert isinstance(record, kind)
+        return record
 
     def put(self, key: str, *, partition: int, value: bytes | None) -> None:
         """Change a key; None removes it. `partition` is the shard that the key belongs to."""

@@ -1,9 +1,9 @@
 """Ends a process whose commit does not come back.
 
-librdkafka's calls have time-outs, and one of them was seen not to keep it: `send_offsets_to_transaction` waited for
-ever after the broker had been killed under it (2.16.0). Python cannot interrupt such a call, so a thread beside it ends
-the process; the supervisor starts another, which fences what this one left open. Nothing is lost by that: what was not
-committed is read again.
+librdkafka's calls have time-outs, and one of them does not keep it: `send_offsets_to_transaction` waits for ever when
+the group's coordinator is not found at once, as after a broker's restart (2.16.0, decision 004). Python cannot
+interrupt such a call, so a thread beside it ends the process; the supervisor starts another, which fences what this one
+left open. Nothing is lost by that: what was not committed is read again.
 """
 
 from __future__ import annotations

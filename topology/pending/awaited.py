@@ -19,21 +19,18 @@ from schemas.payment import (
 )
 from schemas.processing import CallKind, InFlightCall, Timer
 from schemas.times import later
-from topology.domain import EventType, is_compensating, is_open
+from topology.domain import CALL_OF, EventType, is_compensating, is_open
 from topology.domain.intents import last_authorization, resolving_void, voids_of
 from topology.pending.times import ReconciliationTimes
 from topology.processors.port import Capabilities
 
-__all__ = ["LADDER", "Awaited", "CapabilitiesOf", "awaited"]
+__all__ = ["DOUBT_ALERT", "LADDER", "UNANSWERED_ALERT", "Awaited", "CapabilitiesOf", "awaited"]
 
 CapabilitiesOf = Callable[[str], Capabilities]
 
 LADDER = "ladder"
-_CALLS = {
-    TransactionType.authorization: CallKind.authorize,
-    TransactionType.capture: CallKind.capture,
-    TransactionType.void: CallKind.void,
-}
+DOUBT_ALERT = "doubt_alert"
+UNANSWERED_ALERT = "unanswered_alert"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +113,18 @@ def _expiry(event: PaymentEvent) -> Iterator[Awaited]:
 def _doubt(
     event: PaymentEvent, transaction: Transaction, times: ReconciliationTimes, capabilities: CapabilitiesOf
 ) -> Iterator[Awaited]:
-    """A Transaction in doubt climbs the ladder; a compensating void is watched from its opening."""
+    """A Transaction in doubt climbs the ladder; a compensating void is watched from its opening.
+
+    One that was created and of which nothing is heard is not in doubt: its call may be waiting still. But nobody would
+    know of it where its processor is not configured or never well again.
+    """
     pending = transaction.status is TransactionStatus.pending
     if pending:
         yield from _ladder(event, transaction, times, capabilities(transaction.processor))
     if pending or is_compensating(transaction):
-        yield _timer(event, transaction, "doubt_alert", seconds=times.doubt_alert_seconds)
+        yield _timer(event, transaction, DOUBT_ALERT, seconds=times.doubt_alert_seconds)
+    elif transaction.status is TransactionStatus.created:
+        yield _timer(event, transaction, UNANSWERED_ALERT, seconds=times.doubt_alert_seconds)
 
 
 def _ladder(
@@ -182,7 +185,7 @@ def _lookup(event: PaymentEvent, transaction: Transaction) -> InFlightCall:
     """The look-up of a Transaction, at rest; `call` is the kind that is looked up."""
     return InFlightCall(
         transaction_id=transaction.id,
-        call=_CALLS[transaction.type],
+        call=CALL_OF[transaction.type],
         processor=transaction.processor,
         in_flight=False,
         amount_minor=transaction.amount_minor,

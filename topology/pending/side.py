@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 
-from schemas.codec import decode
 from schemas.identifiers import PaymentIntentId
 from schemas.partitioner import partition as partition_of
 from schemas.processing import CallKind, Pending
@@ -24,8 +23,9 @@ from topology.processors.port import Capabilities, Processor, boot_seconds
 __all__ = ["ReconciliationSide"]
 
 _GONE_THROUGH_AT_ONCE = 500
-# A processor that is not configured here is asked nothing; what is in doubt there stays in doubt.
-_NOT_CONFIGURED = Capabilities(lookup=True)
+# Of a processor that is not configured here, or has not said yet what it promises. It is asked nothing, and what is in
+# doubt there stays in doubt. What is to be awaited is derived anew with each event, so with its first answer at last.
+_UNKNOWN = Capabilities(lookup=True)
 
 
 class ReconciliationSide:
@@ -43,7 +43,7 @@ class ReconciliationSide:
         boot_seconds: Callable[[], float] = boot_seconds,
     ) -> None:
         self.times = times
-        self._promised = {processor.name: processor.capabilities for processor in processors}
+        self._processors = {processor.name: processor for processor in processors}
         self.partitions = partitions
         self._lookups_max = lookups_max
         self._clock: Clock = clock or WallClock()
@@ -53,7 +53,9 @@ class ReconciliationSide:
 
     def capabilities(self, processor: str) -> Capabilities:
         """What a processor promises."""
-        return self._promised.get(processor, _NOT_CONFIGURED)
+        configured = self._processors.get(processor)
+        promised = None if configured is None else configured.capabilities
+        return _UNKNOWN if promised is None else promised
 
     def watch(self, key: str, pending: Pending | None) -> None:
         """This is what the flow waits for now, of this intent."""
@@ -123,23 +125,24 @@ class ReconciliationSide:
         """A part of the restored store: when each key is due, and which look-ups were cut short."""
         for _ in range(min(_GONE_THROUGH_AT_ONCE, len(self._not_gone_through))):
             key = self._not_gone_through.popleft()
-            stored = self._store.get(key)
-            if stored is None:
+            partition = partition_of(key, self.partitions)
+            pending = self._store.load(key, Pending, partition=partition)
+            if pending is None:
                 continue
-            pending = decode(stored)
-            assert isinstance(pending, Pending)
             self.watch(key, pending)
             for lookup in pending.lookups:
                 if lookup.in_flight:
-                    partition = partition_of(key, self.partitions)
                     self._wait(lookup_order(PaymentIntentId(key), partition, lookup, self.times))
 
     def _wait(self, order: Order) -> None:
         self._waiting[order.asked.processor].append(order)
 
     def _submit(self) -> None:
-        """As many look-ups as each processor may be asked at once."""
+        """As many look-ups as each processor may be asked at once, if it has said what it promises."""
         for processor, waiting in self._waiting.items():
+            configured = self._processors.get(processor)
+            if configured is not None and configured.capabilities is None:
+                continue
             while waiting and self._running[processor] < self._lookups_max:
                 self._running[processor] += 1
                 self._engine.submit([waiting.popleft()])

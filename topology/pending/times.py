@@ -7,10 +7,13 @@ from typing import Final
 
 from schemas.times import Micros, later
 
-__all__ = ["NEVER", "ReconciliationTimes"]
+__all__ = ["BEFORE_LADDER", "NEVER", "ReconciliationTimes"]
 
 NEVER: Final = Micros(253_402_300_799_000_000)
 """The end of the year 9999: when a timer is due that has fired and must not fire again."""
+
+BEFORE_LADDER: Final = -1
+"""The step of a look-up that comes before the ladder's first."""
 
 _DAY: Final = 86_400.0
 
@@ -21,7 +24,8 @@ class ReconciliationTimes:
 
     The ladder's steps are counted from the moment of doubt: `ladder_seconds`, then every `ladder_then_every_seconds`
     after the last of them. `hold_margin_seconds` is added to the longest hold that a processor grants, for a request
-    may still have been on its way when its hold began.
+    may still have been on its way when its hold began. Returns from a challenge are looked up `returns_apart_seconds`
+    apart at least, the last one in any case.
     """
 
     ladder_seconds: tuple[float, ...] = (10.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0)
@@ -31,6 +35,7 @@ class ReconciliationTimes:
     doubt_alert_seconds: float = _DAY
     hold_margin_seconds: float = _DAY
     lookup_deadline_seconds: float = 10.0
+    returns_apart_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         if not self.ladder_seconds or self.ladder_then_every_seconds <= 0:

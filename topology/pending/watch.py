@@ -7,7 +7,6 @@ follows the commit all the same. Driven by `topology.reconciliation` with the st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from schemas.codec import encode
@@ -18,23 +17,22 @@ from schemas.processing import (
     InFlightCall,
     Outcome,
     Pending,
-    ProcessorResult,
     ResultSource,
     Timer,
     TimerFired,
 )
-from schemas.times import Micros
+from schemas.times import Micros, later
 from schemas.topics import PROCESSOR_RESULTS, TIMERS
 from topology.calls.engine import Order
 from topology.kafka import AfterCommit, Output, Produce
-from topology.pending.awaited import LADDER, Awaited, CapabilitiesOf, awaited
+from topology.pending.awaited import DOUBT_ALERT, LADDER, UNANSWERED_ALERT, Awaited, CapabilitiesOf, awaited
 from topology.pending.metrics import DOUBT_ALERTS, TIMERS_FIRED
-from topology.pending.times import NEVER, ReconciliationTimes
+from topology.pending.times import BEFORE_LADDER, NEVER, ReconciliationTimes
 from topology.processors.port import Answer
 
 __all__ = ["Due", "LookedUp", "Watch", "in_doubt_since", "is_overdue", "lookup_order", "next_due"]
 
-_DOUBT_ALERT = "doubt_alert"
+_ALERTS = (DOUBT_ALERT, UNANSWERED_ALERT)
 
 _Name = tuple[str, TransactionId | None]
 
@@ -117,7 +115,11 @@ class Watch:
             # Closed while it was asked; whatever the answer is, nobody waits for it.
             return
         self._lookups[lookup.transaction_id] = replace(lookup, in_flight=False)
-        result = _result_of(self._key, lookup, looked_up.answer, at=self._now)
+        answer = looked_up.answer
+        if answer.outcome is Outcome.not_sent:
+            # One that could not be asked brought no answer, like one that was not answered.
+            answer = replace(answer, outcome=Outcome.unknown)
+        result = answer.result(self._key, lookup, kind=CallKind.lookup, source=ResultSource.lookup, at=self._now)
         self.outputs.append(Produce(PROCESSOR_RESULTS.name, self._partition, self._key, encode(result)))
         if result.outcome is Outcome.not_found and self._may_repeat(lookup):
             timer = self._timers[LADDER, lookup.transaction_id]
@@ -135,9 +137,13 @@ class Watch:
             self._write_timer(wanted.timer)
             return
         lookup = self._lookups[wanted.lookup.transaction_id]
-        if lookup.in_flight:
-            # What it finds may be older than what happened just now: look again as soon as it has ended.
-            self._timers[_name(wanted.timer)] = replace(wanted.timer, due_at=self._now)
+        earliest = self._now
+        if lookup.first_sent_at is not None:
+            # Anybody may come back from a challenge as often as they like; the processor is not asked as often.
+            earliest = max(earliest, later(lookup.first_sent_at, seconds=self._times.returns_apart_seconds))
+        if lookup.in_flight or earliest > self._now:
+            # What is under way may find what is older than this return, so that is looked up too, before the ladder.
+            self._timers[_name(wanted.timer)] = replace(wanted.timer, step=BEFORE_LADDER, due_at=earliest)
         else:
             self._look_up(lookup)
 
@@ -161,11 +167,11 @@ class Watch:
         else:
             # It stays, so that the next event does not set it anew, and ends with the state that it belongs to.
             self._timers[name] = replace(timer, due_at=NEVER)
-        if timer.name == _DOUBT_ALERT:
+        if timer.name in _ALERTS:
             DOUBT_ALERTS.inc()
 
     def _look_up(self, lookup: InFlightCall) -> None:
-        asked = replace(lookup, in_flight=True)
+        asked = replace(lookup, in_flight=True, first_sent_at=self._now)
         self._lookups[lookup.transaction_id] = asked
         self.outputs.append(AfterCommit(lookup_order(self._key, self._partition, asked, self._times)))
 
@@ -206,16 +212,12 @@ def next_due(pending: Pending) -> Micros | None:
 
 def in_doubt_since(pending: Pending) -> Micros | None:
     """Since when a Transaction of this payment has been in doubt; None where none is."""
-    return min((timer.set_at for timer in _doubts(pending)), default=None)
+    return min((timer.set_at for timer in pending.timers if timer.name == DOUBT_ALERT), default=None)
 
 
 def is_overdue(pending: Pending) -> bool:
-    """Whether a doubt has lasted beyond the alert."""
-    return any(timer.due_at >= NEVER for timer in _doubts(pending))
-
-
-def _doubts(pending: Pending) -> Iterable[Timer]:
-    return (timer for timer in pending.timers if timer.name == _DOUBT_ALERT)
+    """Whether a Transaction of this payment has been open beyond an alert."""
+    return any(timer.name in _ALERTS and timer.due_at >= NEVER for timer in pending.timers)
 
 
 def _name(timer: Timer) -> _Name:
@@ -226,25 +228,3 @@ def _lookup_of(timer: Timer, lookups: dict[TransactionId, InFlightCall]) -> InFl
     if timer.name != LADDER or timer.transaction_id is None:
         return None
     return lookups.get(timer.transaction_id)
-
-
-def _result_of(key: PaymentIntentId, lookup: InFlightCall, answer: Answer, *, at: Micros) -> ProcessorResult:
-    """What a look-up said. One that could not be asked brought no answer: unknown, like one that was not answered."""
-    return ProcessorResult(
-        payment_intent_id=key,
-        transaction_id=lookup.transaction_id,
-        processor=lookup.processor,
-        call=CallKind.lookup,
-        outcome=Outcome.unknown if answer.outcome is Outcome.not_sent else answer.outcome,
-        source=ResultSource.lookup,
-        at=at,
-        amount_minor=answer.amount_minor,
-        currency=answer.currency,
-        code=answer.code,
-        decline_code=answer.decline_code,
-        authorization_state=answer.authorization_state,
-        processor_reference=answer.processor_reference,
-        challenge_url=answer.challenge_url,
-        capture_before=answer.capture_before,
-        processor_data=answer.processor_data,
-    )

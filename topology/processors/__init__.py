@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from topology.processors.declared import CapabilitiesUnknown, declared_capabilities
 from topology.processors.http_json import HttpJsonProcessor, HttpProcessorConfig
 from topology.processors.port import Answer, Call, Capabilities, Cause, Departure, HeldBack, Processor, boot_seconds
 
@@ -10,7 +9,6 @@ __all__ = [
     "Answer",
     "Call",
     "Capabilities",
-    "CapabilitiesUnknown",
     "Cause",
     "Departure",
     "HeldBack",
@@ -18,5 +16,4 @@ __all__ = [
     "HttpProcessorConfig",
     "Processor",
     "boot_seconds",
-    "declared_capabilities",
 ]

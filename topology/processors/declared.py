@@ -1,12 +1,13 @@
-"""What a processor with an HTTP API declares of itself: GET /capabilities, read once, before a flow starts.
+"""What a processor with an HTTP API declares of itself: GET /capabilities.
 
-A flow decides by these promises what a crash left in doubt, so it does not start on a guess: whoever starts it reads
-them, or ends and is started again.
+The flows decide by these promises what a crash left in doubt, so nothing is called or believed on a guess: it is asked
+again, later and later, until it has answered. Driven by an adapter, on the loop that its calls run on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import aiohttp
 import msgspec
@@ -14,19 +15,13 @@ import msgspec
 from schemas.processing import CallKind
 from topology.processors.port import Capabilities
 
-__all__ = ["CapabilitiesUnknown", "declared_capabilities"]
+__all__ = ["declared_capabilities"]
 
-_RETRY_SECONDS = 0.25
+log = logging.getLogger("paystream.processors")
+
+_RETRY_SECONDS_MIN = 0.25
+_RETRY_SECONDS_MAX = 5.0
 _ANSWER_SECONDS_MAX = 5.0
-
-
-class CapabilitiesUnknown(Exception):
-    """The processor did not say what it promises."""
-
-    def __init__(self, base_url: str, detail: str) -> None:
-        super().__init__(f"{base_url}/capabilities: {detail}")
-        self.base_url = base_url
-        self.detail = detail
 
 
 class _Deduplicates(msgspec.Struct, frozen=True):
@@ -41,37 +36,27 @@ class _Declared(msgspec.Struct, frozen=True):
     longest_hold_seconds: int
 
 
-def declared_capabilities(
-    base_url: str, *, deduplication_seconds: float, timeout_seconds: float = 30.0
-) -> Capabilities:
-    """Ask until it answers, for `timeout_seconds` at most; raises CapabilitiesUnknown.
+async def declared_capabilities(base_url: str, *, deduplication_seconds: float) -> Capabilities:
+    """Ask until it answers, however long that takes.
 
     For how long it remembers a key is not in the answer; that comes from its contract, as `deduplication_seconds`.
     """
-    return asyncio.run(_declared(base_url, deduplication_seconds, timeout_seconds))
-
-
-async def _declared(base_url: str, deduplication_seconds: float, timeout_seconds: float) -> Capabilities:
-    detail = "no answer"
-    try:
-        async with (
-            asyncio.timeout(timeout_seconds),
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS_MAX), trust_env=False) as session,
-        ):
-            while True:
-                try:
-                    async with session.get(f"{base_url}/capabilities", allow_redirects=False) as response:
-                        body = await response.read()
-                        detail = f"status {response.status}"
-                        if response.status == 200:
-                            return _capabilities(msgspec.json.decode(body, type=_Declared), deduplication_seconds)
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    detail = type(error).__name__
-                await asyncio.sleep(_RETRY_SECONDS)
-    except msgspec.MsgspecError as error:
-        raise CapabilitiesUnknown(base_url, str(error)) from None
-    except TimeoutError:
-        raise CapabilitiesUnknown(base_url, detail) from None
+    url, wait_seconds, told = f"{base_url}/capabilities", _RETRY_SECONDS_MIN, ""
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS_MAX)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False, raise_for_status=True) as session:
+        while True:
+            try:
+                async with session.get(url, allow_redirects=False) as response:
+                    declared = msgspec.json.decode(await response.read(), type=_Declared)
+                    return _capabilities(declared, deduplication_seconds)
+            except Exception as error:  # noqa: BLE001
+                # Whatever it is, it is told and asked again: a flow must not end because a processor misbehaves.
+                detail = f"{type(error).__name__} {error}"
+            if detail != told:
+                log.warning("%s: nothing is called there until it answers (%s)", url, detail)
+                told = detail
+            await asyncio.sleep(wait_seconds)
+            wait_seconds = min(2 * wait_seconds, _RETRY_SECONDS_MAX)
 
 
 def _capabilities(declared: _Declared, deduplication_seconds: float) -> Capabilities:

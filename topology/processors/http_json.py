@@ -13,6 +13,7 @@ asked for (an answer that was sent twice), is passed over before anything is wri
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import StreamWriter
 from aiohttp.payload import BytesPayload
 
+from topology.processors.declared import declared_capabilities
 from topology.processors.http_answers import HttpAnswer, read_answer, read_lookup
 from topology.processors.port import Answer, Call, Capabilities, Cause, Departure
 
@@ -33,6 +35,8 @@ __all__ = ["HttpJsonProcessor", "HttpProcessorConfig"]
 _BODY_BYTES_MAX = 64 * 1024
 # How often a connection from the pool may turn out to be dead before anything is written.
 _STALE_CONNECTIONS_MAX = 4
+# For how long a start waits to learn what is promised.
+_FIRST_ANSWER_SECONDS_MAX = 1.0
 # What an answer looks like on a connection that has fallen out of step with what is asked on it.
 _OUT_OF_STEP = (Cause.mismatched_answer, Cause.unreadable_answer)
 
@@ -41,7 +45,8 @@ _OUT_OF_STEP = (Cause.mismatched_answer, Cause.unreadable_answer)
 class HttpProcessorConfig:
     """Where the processor is and how it is called; URLs without a slash at their end.
 
-    `public_url` is the base URL of ingress as the processor reaches it. `idle_seconds_max` must be below the time for
+    `public_url` is the base URL of ingress as the processor reaches it. Its `capabilities` are asked for where they are
+    not given, but for `deduplication_seconds`, which is its contract's. `idle_seconds_max` must be below the time for
     which the server keeps idle connections. A connection that takes longer than `connect_timeout_seconds` is given up:
     the call could not leave any more.
     """
@@ -49,7 +54,8 @@ class HttpProcessorConfig:
     name: str
     base_url: str
     public_url: str
-    capabilities: Capabilities
+    capabilities: Capabilities | None = None
+    deduplication_seconds: float = 0.0
     connections_max: int = 2_000
     connect_timeout_seconds: float = 5.0
     idle_seconds_max: float = 15.0
@@ -61,6 +67,8 @@ class HttpJsonProcessor:
     def __init__(self, config: HttpProcessorConfig) -> None:
         self._config = config
         self._session: aiohttp.ClientSession | None = None
+        self._capabilities = config.capabilities
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -68,12 +76,12 @@ class HttpJsonProcessor:
         return self._config.name
 
     @property
-    def capabilities(self) -> Capabilities:
-        """What it promises."""
-        return self._config.capabilities
+    def capabilities(self) -> Capabilities | None:
+        """What it promises, once it is known."""
+        return self._capabilities
 
     async def open(self) -> None:
-        """Make the pool; no connection yet."""
+        """Make the pool, and begin to ask what is promised; waits a little, for most processors are there."""
         connector = aiohttp.TCPConnector(
             limit=self._config.connections_max,
             keepalive_timeout=self._config.idle_seconds_max,
@@ -86,12 +94,25 @@ class HttpJsonProcessor:
             auto_decompress=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "paystream"},
         )
+        if self._capabilities is None:
+            self._asking = asyncio.create_task(self._learn())
+            await asyncio.wait([self._asking], timeout=_FIRST_ANSWER_SECONDS_MAX)
 
     async def close(self) -> None:
         """Close all connections, those in use too."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+            self._asking = None
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _learn(self) -> None:
+        config = self._config
+        self._capabilities = await declared_capabilities(
+            config.base_url, deduplication_seconds=config.deduplication_seconds
+        )
 
     async def authorize(self, call: Call, departure: Departure) -> Answer:
         """POST /authorizations."""

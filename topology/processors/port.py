@@ -15,7 +15,14 @@ from enum import StrEnum
 from typing import Protocol
 
 from schemas.identifiers import PaymentIntentId
-from schemas.processing import AuthorizationState, CallKind, InFlightCall, Outcome
+from schemas.processing import (
+    AuthorizationState,
+    CallKind,
+    InFlightCall,
+    Outcome,
+    ProcessorResult,
+    ResultSource,
+)
 from schemas.times import Micros
 
 __all__ = ["Answer", "Call", "Capabilities", "Cause", "Departure", "HeldBack", "Processor", "boot_seconds"]
@@ -75,7 +82,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of a call; the fields are those of the ProcessorResult that it becomes."""
+    """What came of a call."""
 
     outcome: Outcome
     amount_minor: int | None = None
@@ -92,6 +99,35 @@ class Answer:
     def shows_illness(self) -> bool:
         """Whether the processor, or the way to it, failed, rather than this one call."""
         return self.outcome in (Outcome.not_sent, Outcome.unknown) and self.code in ILLNESSES
+
+    def result(
+        self,
+        payment_intent_id: PaymentIntentId,
+        asked: InFlightCall,
+        *,
+        kind: CallKind,
+        source: ResultSource,
+        at: Micros,
+    ) -> ProcessorResult:
+        """The record that it becomes; `kind` is lookup where `asked` was looked up."""
+        return ProcessorResult(
+            payment_intent_id=payment_intent_id,
+            transaction_id=asked.transaction_id,
+            processor=asked.processor,
+            call=kind,
+            outcome=self.outcome,
+            source=source,
+            at=at,
+            amount_minor=self.amount_minor,
+            currency=self.currency,
+            code=self.code,
+            decline_code=self.decline_code,
+            authorization_state=self.authorization_state,
+            processor_reference=self.processor_reference,
+            challenge_url=self.challenge_url,
+            capture_before=self.capture_before,
+            processor_data=self.processor_data,
+        )
 
 
 class HeldBack(Exception):
@@ -162,11 +198,11 @@ class Processor(Protocol):
         """The name that routes and records know it by."""
 
     @property
-    def capabilities(self) -> Capabilities:
-        """What it promises."""
+    def capabilities(self) -> Capabilities | None:
+        """What it promises; None for as long as it has not said, and then nothing is called. Read on any thread."""
 
     async def open(self) -> None:
-        """Get ready, on the loop that the calls will run on."""
+        """Get ready, on the loop that the calls will run on. A processor that is down is no reason to fail."""
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -179,7 +179,7 @@ class AnythingComesIn(Told):
         name = choose([*TIMERS, "ladder", "teatime"])
         latest = None if self.intent is None else last_authorization(self.intent)
         about = None if latest is None else latest.id
-        if name in ("ladder", "doubt_alert"):
+        if name in ("ladder", "doubt_alert", "unanswered_alert"):
             about = choose([about, *(t.id for t in self.transactions if is_open(t))])
         about = choose([about, about, None, *(t.id for t in self.transactions)])
         due_at = choose([self.now, later(self.now, seconds=A_MONTH_SECONDS)])

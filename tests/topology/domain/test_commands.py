@@ -56,6 +56,8 @@ REFUSED_STEPS = {
     "a ladder step for an authorization whose void is open":
         ("attempt", "authorization: unknown", "timer: ladder", "timer: ladder ! timer_is_stale"),
     "an alert about what is decided": (*AUTHORIZED, "timer: doubt_alert ! timer_is_stale"),
+    "an alert about a silence that has ended":
+        ("attempt", "timer: unanswered_alert", "authorization: unknown", "timer: unanswered_alert ! timer_is_stale"),
     "the end of a hold that is not in doubt": (*AUTHORIZED, "timer: hold_ended ! timer_is_stale"),
     "a timer that nobody knows": ("attempt", "timer: teatime ! unknown_timer"),
 }

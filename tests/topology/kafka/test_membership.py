@@ -163,6 +163,18 @@ def test_a_member_fenced_by_its_own_name_hears_of_it_while_it_joins(joined: Join
     assert raised.value.args[0].code() == KafkaError.FENCED_INSTANCE_ID
 
 
+def test_a_member_fenced_as_it_loses_its_shards_does_not_wait_for_others_for_ever(joined: Joined) -> None:
+    joined.member.give(("a", 0), ("b", 0))
+    joined.member.callbacks["on_lost"](joined.member, [])
+    joined.member.messages = [
+        message("a", 0, 0, key=b"k", value=b"v"),
+        group_error(KafkaError._FATAL, "Fatal error: fenced"),
+    ]
+    joined.membership.poll(3, 0)
+    with pytest.raises(KafkaException):
+        joined.membership.serve(0)
+
+
 def test_passing_trouble_does_not_end_a_membership(joined: Joined) -> None:
     joined.member.messages = [group_error(KafkaError.UNKNOWN_TOPIC_OR_PART)]
     joined.membership.serve(0)

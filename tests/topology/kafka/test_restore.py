@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from schemas.codec import encode
+from schemas.identifiers import PaymentIntentId
+from schemas.processing import InFlight
 from schemas.topics import Topic
+from tests.harness.counting import given
 from tests.harness.kafka_fakes import assignment, message, partition_end, partition_error
 from tests.harness.stack import wait_for
 from topology.kafka import FlowSpec, KafkaConfig, OffsetsExpired, StartOffsets, StateStore
@@ -20,36 +24,77 @@ from topology.kafka.admin import create_topics
 from topology.kafka.clients import high_watermark_consumer, transactional_producer
 from topology.kafka.membership import Assignment, Membership
 from topology.kafka.restore import _apply, restore
+from topology.kafka.store import UnreadableState
+
+LOG = Topic(name="log", key="intent", records=("InFlight",), retention_ms=None)
+
+
+def state(number: int) -> bytes:
+    return encode(InFlight(payment_intent_id=PaymentIntentId("pi_a"), sequence=number, calls=()))
+
+
+ONE, TWO = state(1), state(2)
+UNKNOWN_SCHEMA = b"\x00\x00\x00\x27\x0f" + ONE[5:]
+
+
+class Applied:
+    """What a restore takes from messages."""
+
+    def __init__(self, behind: dict[int, int], *messages: Message) -> None:
+        self.store, self.behind, self.unreadable = StateStore("log"), behind, dict[str, UnreadableState]()
+        for one in messages:
+            _apply(one, self.store, behind, LOG, self.unreadable)
 
 
 def test_restored_records_are_the_last_value_of_each_key() -> None:
-    store, behind = StateStore(), {0: 4, 1: 9}
-    _apply(message("log", 0, 0, key=b"a", value=b"1"), store, behind)
-    _apply(message("log", 1, 0, key=b"b", value=b"1"), store, behind)
-    _apply(message("log", 0, 1, key=b"a", value=b"2"), store, behind)
-    _apply(message("log", 1, 1, key=b"b", value=None), store, behind)
-    assert dict(store.items()) == {"a": b"2"}
-    assert behind == {0: 4, 1: 9}
+    applied = Applied(
+        {0: 4, 1: 9},
+        message("log", 0, 0, key=b"a", value=ONE),
+        message("log", 1, 0, key=b"b", value=ONE),
+        message("log", 0, 1, key=b"a", value=TWO),
+        message("log", 1, 1, key=b"b", value=None),
+    )
+    assert dict(applied.store.items()) == {"a": TWO}
+    assert applied.behind == {0: 4, 1: 9}
+    assert not applied.unreadable
 
 
 def test_a_partition_is_restored_by_the_record_before_its_high_watermark() -> None:
-    store, behind = StateStore(), {0: 2, 1: 2}
-    _apply(message("log", 0, 1, key=b"a", value=b"1"), store, behind)
-    assert behind == {1: 2}
+    assert Applied({0: 2, 1: 2}, message("log", 0, 1, key=b"a", value=ONE)).behind == {1: 2}
 
 
 def test_or_by_the_news_of_its_end_because_markers_occupy_offsets() -> None:
-    store, behind = StateStore(), {0: 2}
-    _apply(partition_end("log", 0, 1), store, behind)
-    assert behind == {0: 2}
-    _apply(partition_end("log", 0, 2), store, behind)
-    assert behind == {}
-    _apply(partition_end("log", 0, 5), store, behind)
+    assert Applied({0: 2}, partition_end("log", 0, 1)).behind == {0: 2}
+    assert Applied({0: 2}, partition_end("log", 0, 2), partition_end("log", 0, 5)).behind == {}
 
 
 def test_an_error_ends_the_restore() -> None:
     with pytest.raises(KafkaException):
-        _apply(partition_error("log", 0, 0, KafkaError._AUTO_OFFSET_RESET), StateStore(), {0: 2})
+        Applied({0: 2}, partition_error("log", 0, 0, KafkaError._AUTO_OFFSET_RESET))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (b"pi_a", UNKNOWN_SCHEMA, "key 'pi_a', is no state of this flow: unknown_schema_id: 9999"),
+        (b"pi_a", b"garbage", "key 'pi_a', is no state of this flow: not_framed: 7 bytes without the header"),
+        (b"pi_a", encode(given("pi_a", "x")), "key 'pi_a', is no state of this flow: wrong_record: TimerFired"),
+        (b"\xff", ONE, r"key '\\xff', is no state of this flow: no_key"),
+        (None, ONE, "key '', is no state of this flow: no_key"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_place(key: bytes | None, value: bytes, reason: str) -> None:
+    applied = Applied({0: 9}, message("log", 0, 7, key=key, value=value))
+    assert [str(error) for error in applied.unreadable.values()] == [f"log/0 at offset 7, {reason}"]
+
+
+@pytest.mark.parametrize("mended", [ONE, None])
+def test_what_cannot_be_read_is_mended_by_a_later_record_of_its_key(mended: bytes | None) -> None:
+    applied = Applied(
+        {0: 9}, message("log", 0, 7, key=b"a", value=b"garbage"), message("log", 0, 8, key=b"a", value=mended)
+    )
+    assert not applied.unreadable
+    assert dict(applied.store.items()) == ({} if mended is None else {"a": ONE})
 
 
 @dataclass
@@ -62,7 +107,7 @@ class Changelog:
 
     def __post_init__(self) -> None:
         self.config = KafkaConfig(bootstrap=self.bootstrap)
-        self.topic = Topic(name=f"{self.name}.log", key="intent", records=(), retention_ms=None)
+        self.topic = Topic(name=f"{self.name}.log", key="intent", records=("InFlight",), retention_ms=None)
         self.input = Topic(name=f"{self.name}.inputs", key="intent", records=(), retention_ms=3_600_000)
         self.spec = FlowSpec(name=self.name, inputs=(self.input,), changelog=self.topic)
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
@@ -135,10 +180,10 @@ class Later:
 def test_a_restore_waits_until_another_producers_transaction_is_decided(changelog: Changelog, outcome: str) -> None:
     first, second = changelog.writer("0"), changelog.writer("1")
     first.begin_transaction()
-    changelog.write(first, "a", b"old")
+    changelog.write(first, "a", ONE)
     first.commit_transaction(20.0)
     second.begin_transaction()
-    changelog.write(second, "a", b"new")
+    changelog.write(second, "a", TWO)
     given = changelog.given()
     restoring = Later(lambda: changelog.restored(given))
     time.sleep(0.5)
@@ -147,7 +192,7 @@ def test_a_restore_waits_until_another_producers_transaction_is_decided(changelo
         second.commit_transaction(20.0)
     else:
         second.abort_transaction(20.0)
-    assert restoring.result() == {"a": b"new" if outcome == "commit" else b"old"}
+    assert restoring.result() == {"a": TWO if outcome == "commit" else ONE}
 
 
 def test_the_high_watermark_counts_what_a_committed_reader_cannot_see_yet(changelog: Changelog) -> None:
@@ -157,7 +202,7 @@ def test_the_high_watermark_counts_what_a_committed_reader_cannot_see_yet(change
     changelog.closers.append(committed_reader.close)
     writer = changelog.writer("0")
     writer.begin_transaction()
-    changelog.write(writer, "a", b"1")
+    changelog.write(writer, "a", ONE)
     assert changelog.end(changelog.watcher) == 1
     assert changelog.end(committed_reader) == 0
     writer.commit_transaction(20.0)
@@ -168,7 +213,7 @@ def test_the_high_watermark_counts_what_a_committed_reader_cannot_see_yet(change
 def test_a_restore_that_lost_its_membership_has_no_result(changelog: Changelog) -> None:
     writer = changelog.writer("0")
     writer.begin_transaction()
-    changelog.write(writer, "a", b"1")
+    changelog.write(writer, "a", ONE)
     given, answers = changelog.given(), iter([True, True, False])
     lost = restore(changelog.spec, given, config=changelog.config, keep_membership=lambda: next(answers))
     assert lost is None
@@ -178,16 +223,30 @@ def test_a_restore_that_lost_its_membership_has_no_result(changelog: Changelog) 
 def test_state_without_offsets_is_refused_but_aborted_state_is_none(changelog: Changelog) -> None:
     writer = changelog.writer("0")
     writer.begin_transaction()
-    changelog.write(writer, "a", b"never")
+    changelog.write(writer, "a", TWO)
     writer.abort_transaction(20.0)
     assert changelog.end(changelog.watcher) > 0
     assert changelog.restored(changelog.given(unread=frozenset({0, 1}))) == {}
     writer.begin_transaction()
-    changelog.write(writer, "a", b"1")
+    changelog.write(writer, "a", ONE)
     writer.commit_transaction(20.0)
     with pytest.raises(OffsetsExpired, match="shard 0 has state but no committed offsets"):
         changelog.restored(changelog.given(unread=frozenset({0, 1})))
-    assert changelog.restored(changelog.given(unread=frozenset({1}))) == {"a": b"1"}
+    assert changelog.restored(changelog.given(unread=frozenset({1}))) == {"a": ONE}
+
+
+def test_a_changelog_that_cannot_be_read_is_refused_until_it_is_mended(changelog: Changelog) -> None:
+    writer = changelog.writer("0")
+    writer.begin_transaction()
+    changelog.write(writer, "a", UNKNOWN_SCHEMA)
+    changelog.write(writer, "b", ONE)
+    writer.commit_transaction(20.0)
+    with pytest.raises(UnreadableState, match=r"\.log/0 at offset 0, key 'a', is no state of this flow: unknown_"):
+        changelog.restored(changelog.given())
+    writer.begin_transaction()
+    changelog.write(writer, "a", TWO)
+    writer.commit_transaction(20.0)
+    assert changelog.restored(changelog.given()) == {"a": TWO, "b": ONE}
 
 
 def test_an_empty_changelog_is_restored_at_once(changelog: Changelog) -> None:
@@ -216,11 +275,11 @@ def test_a_join_waits_for_pending_offsets_and_only_then_takes_the_end_of_the_cha
     joining = Later(join)
     time.sleep(1.5)
     assert not joining.results
-    changelog.write(former, "a", b"1")
+    changelog.write(former, "a", ONE)
     former.commit_transaction(20.0)
     given = joining.result()
     assert isinstance(given, Assignment)
     assert given.positions == {(changelog.input.name, 0): 5, (changelog.input.name, 1): 0}
     assert given.changelogs[0][1] >= 1
     assert given.unread == {1}
-    assert changelog.restored(given) == {"a": b"1"}
+    assert changelog.restored(given) == {"a": ONE}

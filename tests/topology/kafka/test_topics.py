@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+from unittest import mock
 
 import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from schemas.topics import Topic
 from topology.kafka.admin import create_topics, drift
@@ -38,6 +43,18 @@ def test_creating_topics_twice_creates_them_once_and_as_the_table_says(admin: Ad
     assert found(admin, topics) == []
 
 
+def test_a_broker_that_is_lost_in_between_is_asked_again(admin: AdminClient, topics: list[Topic]) -> None:
+    real, lost = admin.create_topics, [KafkaError._DESTROY_BROKER]
+
+    def create(*given: Any, **named: Any) -> Any:
+        if lost:
+            raise KafkaException(KafkaError(lost.pop()))
+        return real(*given, **named)
+
+    with mock.patch.object(AdminClient, "create_topics", lambda _self, *given, **named: create(*given, **named)):
+        assert create_topics(admin, topics, partitions=3, replication_factor=1) == [topic.name for topic in topics]
+
+
 def test_a_missing_topic_is_told(admin: AdminClient, topics: list[Topic]) -> None:
     create_topics(admin, topics[:1], partitions=3, replication_factor=1)
     assert found(admin, topics) == [f"{topics[1].name}: topic is absent, expected present"]
@@ -55,3 +72,29 @@ def test_another_setting_is_told(admin: AdminClient, topics: list[Topic]) -> Non
     create_topics(admin, topics, partitions=3, replication_factor=1)
     changed = [replace(topics[0], retention_ms=1_000), topics[1]]
     assert found(admin, changed) == [f"{topics[0].name}: retention.ms is 3600000, expected 1000"]
+
+
+def test_the_broker_dates_records_whatever_their_producer_says(
+    admin: AdminClient, topics: list[Topic], kafka_bootstrap: str
+) -> None:
+    create_topics(admin, topics, partitions=1, replication_factor=1)
+    claimed_ms = (1, 4_102_444_800_000)
+    before_ms = time.time() * 1000
+    producer = Producer({"bootstrap.servers": kafka_bootstrap, "linger.ms": 0, "enable.idempotence": True})
+    for topic in topics:
+        for at_ms in claimed_ms:
+            producer.produce(topic.name, key="k", value=b"v", timestamp=at_ms)
+            assert producer.flush(20) == 0
+    consumer = Consumer({"bootstrap.servers": kafka_bootstrap, "group.id": topics[0].name})
+    consumer.assign([TopicPartition(topic.name, 0, 0) for topic in topics])
+    stamps = [message.timestamp() for message in consumer.consume(4, 20)]
+    consumer.close()
+    assert [kind for kind, _at_ms in stamps] == [TIMESTAMP_LOG_APPEND_TIME] * 4
+    assert all(before_ms - 1_000 < at_ms < time.time() * 1000 + 1_000 for _kind, at_ms in stamps)
+
+
+def test_a_topic_that_takes_its_producers_time_is_told(admin: AdminClient, topics: list[Topic]) -> None:
+    topic = topics[0]
+    created = NewTopic(topic.name, num_partitions=3, replication_factor=1, config={"retention.ms": "3600000"})
+    admin.create_topics([created])[topic.name].result()
+    assert found(admin, [topic]) == [f"{topic.name}: message.timestamp.type is CreateTime, expected LogAppendTime"]

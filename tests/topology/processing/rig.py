@@ -57,9 +57,9 @@ class BootClock:
 
 
 class StubProcessor:
-    """A processor that is never called; only its name and promises count."""
+    """A processor that is never called; only its name and promises count (None: it has not said)."""
 
-    def __init__(self, name: str, capabilities: Capabilities = DEDUPLICATES) -> None:
+    def __init__(self, name: str, capabilities: Capabilities | None = DEDUPLICATES) -> None:
         self.name = name
         self.capabilities = capabilities
 
@@ -123,13 +123,15 @@ class Rig:
         capabilities: Capabilities = DEDUPLICATES,
         config: ProcessingConfig | None = None,
         processors: tuple[str, ...] = ("a", "b"),
+        silent: tuple[str, ...] = (),
         payment: Payment | None = None,
     ) -> None:
         self.engine = FakeEngine()
         self.boot = BootClock()
         self.clock = FakeClock(START)
+        self.processors = {name: StubProcessor(name, None if name in silent else capabilities) for name in processors}
         self.side = ProcessingSide(
-            [StubProcessor(name, capabilities) for name in processors],
+            list(self.processors.values()),
             config or ProcessingConfig(),
             partitions=4,
             engine=self.engine,
@@ -164,6 +166,17 @@ class Rig:
 
     def crash(self) -> None:
         self.driver.crash()
+
+    def successor(self, **settings: Any) -> Rig:
+        """The process that takes over from this one."""
+        self.side.close()
+        other = Rig(payment=self.payment, **settings)
+        other.clock.at, other._told, other.driver.log = self.clock.at, self._told, self.driver.log
+        other.driver._read_up_to = self.driver._read_up_to
+        other.crash()
+        other.driver.settle()
+        other.driver.settle()
+        return other
 
     def results(self) -> list[ProcessorResult]:
         """What was written since the last time."""

@@ -219,7 +219,7 @@ def test_thousands_wait_and_all_are_called() -> None:
 
 
 def test_nobody_jumps_the_queue() -> None:
-    slots = Slots({"a": ProcessorLimits(in_flight_max=1)}, boot_seconds=BootClock())
+    slots = Slots({"a": ProcessorLimits(in_flight_max=1)}, declared={"a"}, boot_seconds=BootClock())
     waiters = [
         Waiter(PaymentIntentId(f"pi_{number:032x}"), 0, TransactionId(f"tx_{number:032x}"), patient=False)
         for number in range(3)

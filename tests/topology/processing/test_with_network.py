@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.processing import ProcessorResult
+from schemas.processing import CallKind, ProcessorResult
 from schemas.topics import EVENTS, PROCESSOR_RESULTS
 from tests.harness.driver import FakeClock, FlowDriver
 from tests.sandbox.card_network.network_process import NetworkProcess
@@ -32,7 +32,10 @@ class LiveFlow:
 
     def __init__(self, network: NetworkProcess, *, deadline_seconds: float = 5.0) -> None:
         config = HttpProcessorConfig(
-            name="a", base_url=network.base_url, public_url="http://ingress.example", capabilities=DEDUPLICATES
+            name="a",
+            base_url=network.base_url,
+            public_url="http://ingress.example",
+            deduplication_seconds=DEDUPLICATES.deduplication_seconds,
         )
         limits = ProcessorLimits(deadline_seconds=deadline_seconds)
         self.side = ProcessingSide([HttpJsonProcessor(config)], ProcessingConfig(default_limits=limits), partitions=4)
@@ -110,3 +113,38 @@ def test_a_capture_waits_for_a_network_that_is_down(tmp_path: Path) -> None:
         payment.give(captured)
         flow.side.close()
         assert payment.intent.status == "succeeded"
+
+
+@pytest.mark.parametrize("option", [(), ("--no-authorization-deduplication",)])
+def test_a_network_that_is_down_at_the_start_is_called_once_it_says_what_it_promises(
+    tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    with NetworkProcess(tmp_path / "ledger.db", *option) as network:
+        first = LiveFlow(network)
+        payments = [Payment(route=("a",)).tell("attempt") for _ in range(2)]
+        asking = [renamed(payment.events[-1], number) for number, payment in enumerate(payments)]
+        first.driver.pipe(EVENTS, asking[0])
+        # It dies before it hears the answer, and the network with it.
+        first.side.close()
+        network.end(signal.SIGKILL)
+
+        flow = LiveFlow(network)
+        flow.driver.log = first.driver.log
+        flow.driver.crash()
+        capture = Payment(route=("a",)).tell("attempt", "authorization: approved").events[-1]
+        flow.driver.pipe(EVENTS, renamed(capture, 2))
+        for _ in range(50):
+            flow.driver.settle()
+            time.sleep(0.01)
+        assert flow.driver.read(PROCESSOR_RESULTS) == []
+        assert len(flow.driver.store) == 2, "one that is in doubt, and a capture, both waiting"
+
+        network.start()
+        results = {result.call: result for result in flow.results(2)}
+        flow.driver.pipe(EVENTS, asking[1])
+        (authorized,) = flow.results(1)
+        flow.side.close()
+        assert results[CallKind.authorize].outcome == ("unknown" if option else "approved")
+        assert results[CallKind.capture].outcome == "declined", "it knows nothing of its authorization"
+        assert authorized.outcome == "approved"
+        assert all(row["requests"] <= (1 if option else 2) for row in network.ledger())

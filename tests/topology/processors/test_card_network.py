@@ -11,7 +11,8 @@ import pytest
 from schemas.processing import AuthorizationState, CallKind, Outcome
 from tests.sandbox.card_network.network_process import NetworkProcess
 from tests.topology.processors.calls import a_call, adapter, departure, run
-from topology.processors import Answer, Cause, declared_capabilities
+from topology.processors import Answer, Cause
+from topology.processors.declared import declared_capabilities
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_another_call_under_the_same_key_is_unknown(network: NetworkProcess) -> 
 
 
 def test_what_the_network_declares(network: NetworkProcess) -> None:
-    declared = declared_capabilities(network.base_url, deduplication_seconds=3600.0)
+    declared = run(declared_capabilities(network.base_url, deduplication_seconds=3600.0))
     assert declared.deduplicates == {CallKind.authorize, CallKind.capture, CallKind.void}
     assert declared.lookup
     assert declared.longest_hold_seconds == 7 * 24 * 3600

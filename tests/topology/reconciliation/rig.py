@@ -28,7 +28,7 @@ class Rig:
     def __init__(
         self,
         *,
-        capabilities: Capabilities = DEDUPLICATES,
+        capabilities: Capabilities | None = DEDUPLICATES,
         payment: Payment | None = None,
         times: ReconciliationTimes | None = None,
         lookups_max: int = 100,
@@ -36,8 +36,9 @@ class Rig:
     ) -> None:
         self.engine = FakeEngine()
         self.clock = FakeClock(START)
+        self.processors = {name: StubProcessor(name, capabilities) for name in processors}
         self.side = ReconciliationSide(
-            [StubProcessor(name, capabilities) for name in processors],
+            list(self.processors.values()),
             times or ReconciliationTimes(),
             partitions=4,
             lookups_max=lookups_max,

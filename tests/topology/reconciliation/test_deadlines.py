@@ -1,19 +1,18 @@
-"""Deadlines: abandonment, challenge, expiry, the end of a hold, and the alert about a doubt that lasts."""
+"""Deadlines: abandonment, expiry, the end of a hold, and the alerts about a doubt or a silence that lasts."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+import pytest
 from prometheus_client import REGISTRY
 
 from schemas.payment import CaptureMethod
-from schemas.processing import CallKind, Outcome, TimerFired
+from schemas.processing import TimerFired
 from schemas.times import later
-from schemas.topics import EVENTS, TIMERS
+from schemas.topics import TIMERS
 from tests.topology.domain.script import Payment
 from tests.topology.processing.rig import DEDUPLICATES
-from tests.topology.reconciliation.rig import APPROVED, DAY, HOUR, MINUTE, NO_ANSWER, Rig
-from topology.processors import Answer, Capabilities
+from tests.topology.reconciliation.rig import DAY, HOUR, Rig
+from topology.processors import Capabilities
 from topology.reconciliation import ReconciliationTimes
 
 
@@ -42,7 +41,7 @@ def test_abandonment_names_the_latest_attempt_and_counts_from_its_end() -> None:
     rig = Rig()
     rig.advance(DAY / 2)
     rig.tell("attempt")
-    assert rig.timers() == []
+    assert "abandonment" not in rig.timers()
     rig.tell("authorization: declined card_declined")
     since = rig.clock.now()
     rig.advance_to(since, DAY)
@@ -73,81 +72,6 @@ def test_a_timer_fires_once_even_if_its_state_goes_on() -> None:
     assert rig.timers() == ["abandonment"]
 
 
-def test_a_challenge_times_out_after_15_minutes() -> None:
-    rig = Rig().tell("attempt", "authorization: challenge")
-    since = rig.clock.now()
-    assert rig.timers() == ["challenge_timeout"]
-    rig.advance_to(since, 15 * MINUTE)
-    assert rig.feed() == ["challenge_timeout"]
-    assert rig.payment.intent.status == "processing"
-    assert rig.payment.transactions()[-1] == "void (challenge_timeout) created"
-    assert "challenge_timeout" not in rig.timers()
-
-
-def test_each_return_from_a_challenge_looks_up_at_once_then_by_the_ladder() -> None:
-    rig = Rig().tell("attempt", "authorization: challenge")
-    rig.advance(MINUTE)
-    assert rig.looking_up() == [], "nobody is asked before the customer came back"
-    still_open = Answer(outcome=Outcome.challenge, challenge_url="http://n/c", processor_reference="cn_1")
-    rig.tell("return")
-    since = rig.clock.now()
-    assert rig.looking_up() == [CallKind.authorize]
-    rig.answer(still_open)
-    rig.feed()
-    for seconds in (10.0, MINUTE):
-        rig.advance_to(since, seconds - 0.01)
-        assert rig.looking_up() == []
-        rig.advance_to(since, seconds)
-        assert rig.looking_up() == [CallKind.authorize]
-        rig.answer(still_open)
-        rig.feed()
-    rig.tell("return")
-    again = rig.clock.now()
-    assert rig.looking_up() == [CallKind.authorize], "at once, again"
-    rig.answer(NO_ANSWER)
-    rig.feed()
-    rig.advance_to(again, 10.0)
-    assert rig.looking_up() == [CallKind.authorize], "and from the first step, again"
-    rig.answer(APPROVED)
-    rig.feed()
-    assert rig.payment.transactions() == ["authorization succeeded", "capture created"]
-    assert rig.pending() is None
-
-
-def test_a_return_during_a_look_up_is_followed_by_another() -> None:
-    """What the first finds may be older than what the customer has just done."""
-    rig = Rig().tell("attempt", "authorization: challenge", "return")
-    assert rig.looking_up() == [CallKind.authorize]
-    # As the fold writes it when the first look-up's answer (another challenge) and the next return crossed.
-    event = rig.payment.events[-1]
-    rig.driver.pipe(EVENTS, replace(event, sequence=event.sequence + 1))
-    assert rig.looking_up() == [CallKind.authorize]
-    rig.answer(NO_ANSWER)
-    assert rig.looking_up() == [CallKind.authorize]
-
-
-def test_without_a_look_up_a_return_changes_nothing() -> None:
-    rig = Rig(capabilities=Capabilities()).tell("attempt", "authorization: challenge", "return")
-    assert rig.looking_up() == []
-    assert rig.fired() == []
-    assert "challenge_timeout" in rig.timers()
-
-
-def test_before_the_return_nothing_that_is_noted_starts_a_look_up() -> None:
-    rig = Rig().tell("attempt", "authorization: challenge", "authorization: lookup unknown")
-    assert rig.payment.events[-1].type == "transaction.noted"
-    assert rig.timers() == ["challenge_timeout"]
-
-
-def test_a_challenge_found_by_a_look_up_is_not_looked_up_further() -> None:
-    rig = Rig().tell("attempt", "authorization: unknown")
-    rig.advance(10.0)
-    rig.answer(Answer(outcome=Outcome.challenge, challenge_url="http://n/c", processor_reference="cn_1"))
-    rig.feed()
-    assert rig.payment.intent.status == "requires_action"
-    assert rig.timers() == ["challenge_timeout"]
-
-
 def test_an_authorization_expires_when_the_processor_says() -> None:
     rig = Rig(payment=Payment(capture=CaptureMethod.manual, route=("a",)))
     rig.tell("attempt", "authorization: approved")
@@ -167,7 +91,7 @@ def test_an_authorization_expires_when_the_processor_says() -> None:
 def test_a_capture_that_failed_brings_the_expiry_back() -> None:
     rig = Rig(payment=Payment(capture=CaptureMethod.manual, route=("a",)))
     rig.tell("attempt", "authorization: approved", "capture")
-    assert rig.timers() == []
+    assert "authorization_expiry" not in rig.timers()
     rig.tell("capture: declined open")
     assert rig.timers() == ["authorization_expiry"]
 
@@ -198,6 +122,50 @@ def test_a_doubt_that_lasts_a_day_is_alerted_once() -> None:
     assert gauge("paystream_payments_in_doubt") == 0
     assert gauge("paystream_doubts_overdue") == 0
     assert gauge("paystream_oldest_doubt_seconds") == 0
+
+
+@pytest.mark.parametrize("kind", ["authorization", "capture", "void", "compensation"])
+def test_what_nobody_answers_for_a_day_is_alerted_once_though_it_is_in_no_doubt(kind: str) -> None:
+    """Its call has perhaps never left: the processor is not configured, or its circuit never closes."""
+
+    def sample(name: str) -> float:
+        rig.driver.settle()
+        return REGISTRY.get_sample_value(name) or 0.0
+
+    rig = Rig(payment=Payment(route=("a",)), processors=())
+    rig.tell("attempt")
+    if kind == "capture":
+        rig.tell("authorization: approved")
+    elif kind == "void":
+        rig.tell("authorization: challenge", "cancel")
+    elif kind == "compensation":
+        rig.tell("authorization: declined card_declined", "authorization: approved ref=late")
+    before = sample("paystream_doubt_alerts_total")
+    transaction = rig.payment.latest(kind)
+    assert transaction.status == "created"
+    in_doubt = sample("paystream_payments_in_doubt")
+    assert in_doubt == (kind == "compensation")
+    rig.advance_to(transaction.created_at, DAY - 0.001)
+    assert all("alert" not in fired for fired in rig.fired())
+    rig.advance_to(transaction.created_at, DAY)
+    alert = "doubt_alert" if kind == "compensation" else "unanswered_alert"
+    assert alert in rig.feed()
+    assert rig.payment.events[-1].transaction == transaction
+    assert sample("paystream_doubts_overdue") == 1
+    rig.advance(5 * DAY)
+    assert all("alert" not in fired for fired in rig.feed())
+    assert sample("paystream_doubt_alerts_total") == before + 1
+
+
+def test_doubt_counts_from_its_beginning_whenever_the_call_was_asked_for() -> None:
+    rig = Rig(capabilities=Capabilities())
+    rig.tell("attempt", "authorization: approved")
+    rig.advance(DAY / 2)
+    rig.tell("capture: unknown")
+    since = rig.clock.now()
+    assert rig.timers() == ["doubt_alert"]
+    rig.advance_to(since, DAY)
+    assert rig.feed() == ["doubt_alert"]
 
 
 def test_the_end_of_the_longest_hold_is_evidence() -> None:

@@ -67,10 +67,10 @@ def test_the_answer_ends_the_ladder() -> None:
     rig.answer(APPROVED)
     assert rig.feed() == ["lookup approved"]
     assert rig.payment.transactions() == ["authorization succeeded", "capture created"]
-    assert rig.pending() is None
+    assert rig.timers() == ["unanswered_alert"]
     rig.advance(30 * DAY)
     assert rig.looking_up() == []
-    assert rig.fired() == []
+    assert rig.fired() == ["unanswered_alert"]
 
 
 def test_a_look_up_that_could_not_be_asked_is_one_without_an_answer() -> None:
@@ -91,7 +91,7 @@ def test_not_found_twice_opens_the_void_and_ends_the_looking_up() -> None:
     rig.answer(NOT_FOUND)
     rig.feed()
     assert rig.payment.transactions() == ["authorization pending", "void (doubt) created"]
-    assert rig.timers() == ["doubt_alert", "hold_ended"]
+    assert rig.timers() == ["doubt_alert", "hold_ended", "unanswered_alert"]
     rig.advance(HOUR)
     assert rig.looking_up() == []
 

@@ -101,4 +101,4 @@ def test_an_event_before_the_key_was_gone_through() -> None:
     rig.tell("authorization: approved")
     rig.advance(HOUR)
     assert rig.looking_up() == []
-    assert rig.pending() is None
+    assert rig.timers() == ["unanswered_alert"]

@@ -1,0 +1,52 @@
+"""The processes as they are put together: they start, and tell of their health, whoever else is down."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from paystream import processes
+from paystream.settings import load
+from topology.kafka import FlowStatus, Side, StateStore
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("flow", ["processing", "reconciliation"])
+def test_a_processor_that_is_down_keeps_no_flow_from_starting(flow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, required = processes.FLOWS[flow]
+    port = free_port()
+    settings = load(
+        {
+            "PAYSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+            "PAYSTREAM_CARD_NETWORK_URL": f"http://127.0.0.1:{free_port()}",
+            "PAYSTREAM_PUBLIC_URL": "http://127.0.0.1:1",
+            "PAYSTREAM_HTTP_PORT": str(port),
+        },
+        required=("kafka_bootstrap", "http_port", *required),
+    )
+    answers: list[int] = []
+
+    def run_flow(*_arguments: Any, side: Side, status: FlowStatus, **_settings: Any) -> None:
+        answers.append(httpx.get(f"http://127.0.0.1:{port}/healthz").status_code)
+        side.restored(StateStore(), (0,))
+        status.shards = (0,)
+        assert side.drain(10) == []
+        answers.append(httpx.get(f"http://127.0.0.1:{port}/readyz").status_code)
+        side.close()
+
+    monkeypatch.setattr(processes, "run_flow", run_flow)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    began = time.monotonic()
+    run(settings)
+    assert answers == [200, 200]
+    assert time.monotonic() - began < 5.0
