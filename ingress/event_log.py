@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.topics import EVENTS
 
@@ -21,6 +21,13 @@ __all__ = ["KafkaEventLog"]
 _ASK_SECONDS = 2.0
 _ENDS_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
+# Then to ask for each partition by itself would only take as many times as long.
+_NOBODY_ANSWERS = (
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._TRANSPORT,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +48,7 @@ class KafkaEventLog:
             "group.id": f"{client_id}-unused",
             "isolation.level": "read_uncommitted",
         }
-        self._silent = False
+        self._silent: set[int] = set()
         self._on_fatal = on_fatal
         self._topic = topic
         self._partitions: int | None = None
@@ -87,14 +94,13 @@ class KafkaEventLog:
         try:
             ends = await asyncio.to_thread(self._ask, partitions)
         except KafkaException as error:
-            if len(partitions) > 1:
+            if error.args[0].code() in _NOBODY_ANSWERS or len(partitions) == 1:
+                ends = dict.fromkeys(partitions)
+            else:
                 # One of them may have no leader now; that is no reason to keep the others from their readers.
-                answers = await asyncio.gather(*(self.ends([partition]) for partition in partitions))
-                return {partition: end for answer in answers for partition, end in answer.items()}
-            self._note(str(error))
-            return dict.fromkeys(partitions)
-        if None not in ends.values():
-            self._note(None)
+                answers = await asyncio.gather(*(asyncio.to_thread(self._ask_alone, one) for one in partitions))
+                ends = dict(zip(partitions, answers, strict=True))
+        self._note(ends)
         return ends
 
     def _ask(self, partitions: Collection[int]) -> dict[int, int | None]:
@@ -105,10 +111,18 @@ class KafkaEventLog:
             for answer in self._consumer.offsets_for_times(latest, timeout=_ENDS_SECONDS)
         }
 
-    def _note(self, trouble: str | None) -> None:
-        """Say once that reads have to wait, and once that they need not any more."""
-        if trouble is not None and not self._silent:
-            _logger.warning("%s does not say where it ends, reads wait: %s", self._topic, trouble)
-        elif trouble is None and self._silent:
-            _logger.warning("%s says again where it ends", self._topic)
-        self._silent = trouble is not None
+    def _ask_alone(self, partition: int) -> int | None:
+        try:
+            return self._ask([partition])[partition]
+        except KafkaException:
+            return None
+
+    def _note(self, ends: Mapping[int, int | None]) -> None:
+        """Say once of a partition that its reads have to wait, and once that they need not any more."""
+        for partition, end in ends.items():
+            if end is None and partition not in self._silent:
+                self._silent.add(partition)
+                _logger.warning("%s [%d] does not say where it ends: its reads wait", self._topic, partition)
+            elif end is not None and partition in self._silent:
+                self._silent.discard(partition)
+                _logger.info("%s [%d] says again where it ends", self._topic, partition)

@@ -24,6 +24,10 @@ API_KEY = "ps_sk_test_" + "A" * 30
 API_KEY += checksum(API_KEY)
 OTHER_KEY = "ps_sk_test_" + "B" * 30
 OTHER_KEY += checksum(OTHER_KEY)
+SECONDS_MAX = 0.4
+"""How long an `impatient` server waits for its clients."""
+ON_UVLOOP = pytest.mark.parametrize("anyio_backend", [pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")])
+"""Tests on the event loop of production, whose transports are not asyncio's."""
 
 
 @dataclass
@@ -66,6 +70,13 @@ class World:
 def anyio_backend() -> str:
     """Asynchronous tests run on asyncio alone."""
     return "asyncio"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server wait for its clients for a moment only."""
+    monkeypatch.setattr("ingress.protocol.REQUEST_SECONDS_MAX", SECONDS_MAX)
+    monkeypatch.setattr("ingress.protocol._LINGER_SECONDS", 0.2)
 
 
 @pytest.fixture

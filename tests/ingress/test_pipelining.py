@@ -10,27 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ingress.protocol import PIPELINED_MAX, BoundedProtocol
-from tests.ingress.conftest import World
+from tests.ingress.conftest import ON_UVLOOP, SECONDS_MAX, World
 from tests.ingress.sockets import CREATE, HEAD, HEALTHZ, Client, assert_problem, connected, parsed
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ON_UVLOOP, pytest.mark.usefixtures("impatient")]
 
-SECONDS_MAX = 0.4
 NOWHERE = HEALTHZ.replace(b"healthz", b"nowhere")
 SLOW = HEAD + b"Prefer: wait=1\r\nContent-Length: %d\r\n\r\n" % len(CREATE) + CREATE
 LARGE_BYTES = 32 * 1024 * 1024
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The event loop of production, whose transports are not asyncio's."""
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingress.protocol.REQUEST_SECONDS_MAX", SECONDS_MAX)
-    monkeypatch.setattr("ingress.protocol._LINGER_SECONDS", 0.2)
 
 
 async def statuses(client: Client, count: int) -> list[int]:

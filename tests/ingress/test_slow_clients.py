@@ -9,24 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.ingress.conftest import World
+from tests.ingress.conftest import ON_UVLOOP, SECONDS_MAX, World
 from tests.ingress.sockets import CREATE, HEAD, HEALTHZ, assert_problem, connected, exchange, parsed
 
-pytestmark = pytest.mark.anyio
-
-SECONDS_MAX = 0.4
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The event loop of production, whose transports are not asyncio's."""
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingress.protocol.REQUEST_SECONDS_MAX", SECONDS_MAX)
-    monkeypatch.setattr("ingress.protocol._LINGER_SECONDS", 0.2)
+pytestmark = [pytest.mark.anyio, ON_UVLOOP, pytest.mark.usefixtures("impatient")]
 
 
 async def test_a_client_that_says_nothing_is_left(port: int) -> None:
