@@ -9,7 +9,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench clean setup setup-dev jars-lock
+.PHONY: demo test lint bench chaos clean setup setup-dev jars-lock
 
 # Settings of the stack for `make demo`, for example: make demo STACK="--brokers 3"
 STACK ?=
@@ -18,7 +18,7 @@ DIRECTORY ?= .paystream
 # --no-deps: the lock files name every package that is needed, so there is nothing to resolve.
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps
 # Kafka's jars are fetched with whichever packages the goal needs anyway.
-PACKAGES := $(if $(filter test lint bench setup-dev,$(MAKECMDGOALS)),.venv/.dev,.venv/.demo)
+PACKAGES := $(if $(filter test lint bench chaos setup-dev,$(MAKECMDGOALS)),.venv/.dev,.venv/.demo)
 
 demo: .venv/.demo .jgo/verified
 	@exec .venv/bin/python -m paystream stack up --directory '$(DIRECTORY)' --end-with-parent $(STACK)
@@ -33,6 +33,12 @@ lint: .venv/.dev
 
 bench: .venv/.dev .jgo/verified
 	.venv/bin/python -m bench
+
+# Faults by seed on the real stack: make chaos SEEDS=50, or in parts with FROM=11.
+SEEDS ?= 3
+FROM ?= 1
+chaos: .venv/.dev .jgo/verified
+	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --from $(FROM)
 
 setup: .venv/.demo .jgo/verified
 setup-dev: .venv/.dev .jgo/verified

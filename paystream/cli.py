@@ -139,6 +139,9 @@ def stack_up(
     setting: Annotated[
         list[str] | None, typer.Option(help="A setting for Paystream's processes, as PAYSTREAM_NAME=VALUE.")
     ] = None,
+    proxied: Annotated[
+        bool, typer.Option(help="Put proxies that can be told to fail before Kafka, PostgreSQL and the card network.")
+    ] = False,
     end_with_parent: Annotated[bool, typer.Option(help="End when the process that started this one ends.")] = False,
 ) -> None:
     """Start everything and stay in the foreground; Ctrl-C stops it."""
@@ -154,6 +157,7 @@ def stack_up(
             flow_processes=counts,
             card_network_arguments=tuple(card_network or ()),
             environment=dict(_pair(text) for text in setting or ()),
+            proxied=proxied,
             ends_with_parent=end_with_parent,
         )
     except (StackError, ValueError) as error:

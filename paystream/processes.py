@@ -45,7 +45,8 @@ def run_ingress(settings: Settings) -> None:
 def run_payments(settings: Settings) -> None:
     """Fold commands, results and timers."""
     producer = plain_producer(_kafka(settings), client=f"payments-replies-{settings['instance']}")
-    _run(settings, payments.FLOW, payments.build, side=payments.RepliesSide(producer))
+    side = payments.RepliesSide(producer, forget_after_seconds=settings["forget_after_seconds"])
+    _run(settings, payments.FLOW, payments.build, side=side)
 
 
 def run_processing(settings: Settings) -> None:
@@ -83,7 +84,9 @@ def run_postgres(settings: Settings) -> None:
     """Project events into the read model."""
     from sinks.postgres import ReadModelWriter
 
-    projection = postgres.Projection(ReadModelWriter(settings["postgres_uri"]))
+    projection = postgres.Projection(
+        ReadModelWriter(settings["postgres_uri"]), slack_seconds=settings["read_model_slack_seconds"]
+    )
     try:
         _run(
             settings,

@@ -165,6 +165,15 @@ TABLE = (
     Setting("challenge_timeout_seconds", "900", _seconds, "how long a challenge may take"),
     Setting("abandonment_seconds", "86400", _seconds, "how long a PaymentIntent waits for an attempt"),
     Setting("doubt_alert_seconds", "86400", _seconds, "when a transaction in doubt raises an alert"),
+    Setting(
+        "forget_after_seconds", "600", _seconds, "for how long at least the fold remembers what has come to its end"
+    ),
+    Setting(
+        "read_model_slack_seconds",
+        "60",
+        _seconds,
+        "by how much the read model's watermark trails the log's end; longer than any transaction is open",
+    ),
     Setting("log_level", "INFO", _text, "`DEBUG`, `INFO`, `WARNING` or `ERROR`"),
 )
 

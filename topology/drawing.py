@@ -75,7 +75,7 @@ def _flows() -> list[tuple[FlowSpec, Dataflow]]:
     watch = reconciliation.ReconciliationSide([], reconciliation.ReconciliationTimes(), partitions=_PARTITIONS)
     projection = Projection(ReadModelWriter("postgresql://127.0.0.1:1/drawing"))
     return [
-        (payments.FLOW, payments.build(_context(NoSide()))),
+        (payments.FLOW, payments.build(_context(payments.FoldSide()))),
         (processing.FLOW, processing.build(_context(calls))),
         (reconciliation.FLOW, reconciliation.build(_context(watch))),
         (postgres.FLOW, postgres.build(_context(NoSide()), projection=projection)),

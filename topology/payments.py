@@ -16,16 +16,29 @@ from prometheus_client import Counter
 
 from schemas.bounds import field_out_of_bounds
 from schemas.codec import encode
-from schemas.commands import CommandReply, PaymentCommand
+from schemas.commands import CommandReply, CreatePaymentIntent, PaymentCommand
 from schemas.payment import PaymentIntent
 from schemas.processing import ProcessorResult, TimerFired
+from schemas.times import Micros
 from schemas.topics import COMMANDS, EVENTS, INTENTS, PROCESSOR_RESULTS, REPLIES, TIMERS
 from topology import kafka
 from topology.domain import Decision, Refusal, decide
-from topology.kafka import AfterCommit, Clock, FlowContext, FlowSpec, Input, NoSide, Output, Produce, Received
+from topology.forgetting import Forgetting
+from topology.kafka import (
+    AfterCommit,
+    Clock,
+    FlowContext,
+    FlowSpec,
+    Input,
+    NoSide,
+    Output,
+    Produce,
+    Received,
+    StateStore,
+)
 from topology.kafka.dead_letters import dead_letter
 
-__all__ = ["FLOW", "RepliesSide", "Reply", "build"]
+__all__ = ["FLOW", "FoldSide", "RepliesSide", "Reply", "build"]
 
 FLOW = FlowSpec(name="payments", inputs=(COMMANDS, PROCESSOR_RESULTS, TIMERS), changelog=INTENTS)
 
@@ -50,23 +63,26 @@ def build(context: FlowContext) -> Dataflow:
     """The flow as a diagram: inputs → payment_intent → log."""
     flow = Dataflow("payments")
     inputs = kafka.inputs(flow, context)
-    fold = Fold(context.clock)
+    assert isinstance(context.side, FoldSide)
+    fold = Fold(context.clock, context.side.forgetting(context))
     decided = kafka.stateful("payment_intent", inputs, context, state=PaymentIntent, decide=fold.decide)
     kafka.output(flow, decided, context)
     return flow
 
 
 class Fold:
-    """Folds what comes in for one PaymentIntent into its state; the clock dates dead letters only."""
+    """Folds what comes in for one PaymentIntent into its state; no decision looks at the clock."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, forgetting: Forgetting) -> None:
         self._clock = clock
+        self._forgetting = forgetting
 
     def decide(
         self, key: str, partition: int, intent: PaymentIntent | None, inputs: list[Input]
     ) -> tuple[PaymentIntent | None, list[Output]]:
         """Decide each input in the order of the log."""
         outputs: list[Output] = []
+        before = intent
         for given in inputs:
             assert isinstance(given, Received)
             assert isinstance(given.value, PaymentCommand | ProcessorResult | TimerFired)
@@ -76,14 +92,19 @@ class Fold:
             if (field := field_out_of_bounds(given.value)) is not None:
                 outputs.append(self._dead_letter(given, _INVALID[type(given.value)], detail=field))
                 continue
-            decision = decide(intent, given.value)
+            if isinstance(given.value, PaymentCommand) and isinstance(given.value.body, CreatePaymentIntent):
+                self._forgetting.advance(partition, given.value.body.absent_at)
+            forgotten_up_to = self._forgetting.up_to(partition)
+            decision = decide(intent, given.value, forgotten_up_to=forgotten_up_to)
             _count(given.value, decision)
             if decision.dead_letter is not None:
                 outputs.append(self._dead_letter(given, decision.dead_letter))
             for event in decision.events:
                 outputs.append(Produce(EVENTS.name, partition, key, encode(event)))
                 intent = event.payment_intent
-            outputs.extend(AfterCommit(reply) for reply in _replies(given.value, decision, intent))
+            outputs.extend(AfterCommit(reply) for reply in _replies(given.value, decision, intent, forgotten_up_to))
+        if intent is not None and intent is not before:
+            self._forgetting.note(key, partition, intent)
         return intent, outputs
 
     def _dead_letter(self, given: Received, cause: str, *, detail: str = "") -> Produce:
@@ -91,7 +112,10 @@ class Fold:
 
 
 def _replies(
-    given: PaymentCommand | ProcessorResult | TimerFired, decision: Decision, intent: PaymentIntent | None
+    given: PaymentCommand | ProcessorResult | TimerFired,
+    decision: Decision,
+    intent: PaymentIntent | None,
+    forgotten_up_to: Micros | None,
 ) -> list[Reply]:
     """What is now to be told: the answer to a command, and the second answers that waited for the end of processing."""
     replies: list[Reply] = []
@@ -106,6 +130,7 @@ def _replies(
             payment_intent=known,
             transaction_id=decision.transaction_id,
             replayed=decision.replayed,
+            forgotten_up_to=forgotten_up_to if known is None else None,
         )
         replies.append(Reply(given.reply_partition, answer))
     if intent is not None:
@@ -134,10 +159,37 @@ def _count(given: PaymentCommand | ProcessorResult | TimerFired, decision: Decis
     DECISIONS.labels(type(given).__name__, result).inc()
 
 
-class RepliesSide(NoSide):
+class FoldSide(NoSide):
+    """What the fold remembers about forgetting, for as long as it holds its shards. Sends no replies."""
+
+    def __init__(self, *, forget_after_seconds: float = 600.0) -> None:
+        self._forget_after_seconds = forget_after_seconds
+        self._forgetting: Forgetting | None = None
+
+    def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
+        """Other shards, or the same ones as the log has them."""
+        self._forgetting = None
+
+    def forgetting(self, context: FlowContext) -> Forgetting:
+        """What is forgotten of the shards that are held."""
+        if self._forgetting is None:
+            self._forgetting = Forgetting(
+                context.store,
+                partitions=context.partitions,
+                clock=context.clock,
+                slack_seconds=self._forget_after_seconds,
+            )
+        return self._forgetting
+
+    def committed(self, effects: list[object]) -> None:
+        """Nobody is told."""
+
+
+class RepliesSide(FoldSide):
     """Sends replies once what they tell has committed."""
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, *, forget_after_seconds: float) -> None:
+        super().__init__(forget_after_seconds=forget_after_seconds)
         self._producer = producer
 
     def committed(self, effects: list[object]) -> None:

@@ -35,10 +35,11 @@ def compose(options: StackOptions, layout: Layout) -> Composition:
     """Choose ports, make secrets and directories, and describe what is to run."""
     credentials = load_credentials(layout.secrets)
     ports = choose_ports(list(_port_names(options)), layout.ports)
-    parts, items = options.parts, list[ChildSpec | TaskSpec]()
+    parts, items, links = options.parts, list[ChildSpec | TaskSpec](), list[tuple[str, int, int]]()
     kafka_address = postgres_uri = None
     if Part.KAFKA in parts:
-        cluster = kafka.brokers(options.brokers, ports=ports, layout=layout)
+        cluster = kafka.brokers(options.brokers, ports=ports, layout=layout, proxied=options.proxied)
+        links += [(broker.name, broker.port, broker.listener_port) for broker in cluster]
         items += kafka.kafka_items(cluster, cluster_id=credentials.kafka_cluster_id)
         kafka_address = ",".join(broker.address for broker in cluster)
     if Part.POSTGRES in parts:
@@ -55,8 +56,12 @@ def compose(options: StackOptions, layout: Layout) -> Composition:
         items.append(s3.s3_child(layout, ports=ports, **keys))
     if Part.CARD_NETWORK in parts:
         items.append(services.card_network_child(options, layout=layout, port=ports["card-network"]))
+    links += [(name, ports[f"{name}-proxied"], ports[name]) for name in _proxied(options)]
+    if options.proxied:
+        items.insert(0, services.proxy_child(links, control=ports["proxy"]))
     addresses = _addresses(options, ports, credentials, kafka_address=kafka_address, postgres_uri=postgres_uri)
     environment = _environment(addresses, credentials, partitions=options.partitions, brokers=options.brokers)
+    environment |= _through_proxies(options, environment, ports)
     infrastructure = frozenset(item.name for item in items)
     items += services.paystream_items(options, environment=environment, ports=ports, infrastructure=infrastructure)
     return Composition(addresses=addresses, items=tuple(items))
@@ -64,7 +69,7 @@ def compose(options: StackOptions, layout: Layout) -> Composition:
 
 def _port_names(options: StackOptions) -> Iterator[str]:
     if Part.KAFKA in options.parts:
-        yield from kafka.port_names(options.brokers)
+        yield from kafka.port_names(options.brokers, proxied=options.proxied)
     if Part.POSTGRES in options.parts:
         yield "postgres"
     if Part.S3 in options.parts:
@@ -72,6 +77,23 @@ def _port_names(options: StackOptions) -> Iterator[str]:
     if Part.CARD_NETWORK in options.parts:
         yield "card-network"
     yield from (process.name for process in services.service_processes(options))
+    yield from (f"{name}-proxied" for name in _proxied(options))
+    if options.proxied:
+        yield "proxy"
+
+
+def _proxied(options: StackOptions) -> list[str]:
+    """The parts, Kafka aside, that have a second address behind a proxy."""
+    return [str(part) for part in (Part.POSTGRES, Part.CARD_NETWORK) if options.proxied and part in options.parts]
+
+
+def _through_proxies(options: StackOptions, environment: dict[str, str], ports: dict[str, int]) -> dict[str, str]:
+    """What Paystream's processes are told instead, so that they come through the proxies."""
+    names = {"postgres": "PAYSTREAM_POSTGRES_URI", "card-network": "PAYSTREAM_CARD_NETWORK_URL"}
+    return {
+        names[name]: environment[names[name]].replace(f":{ports[name]}", f":{ports[f'{name}-proxied']}")
+        for name in _proxied(options)
+    }
 
 
 def _addresses(
@@ -94,6 +116,7 @@ def _addresses(
         ingress_processes=tuple(url(process.name) for process in processes if process.part is Part.INGRESS),
         services={process.name: url(process.name) for process in processes},
         api_key=credentials.api_key,
+        proxy=url("proxy") if options.proxied else None,
         s3_access_key=credentials.s3_access_key,
         s3_secret_key=credentials.s3_secret_key,
     )

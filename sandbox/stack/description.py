@@ -23,6 +23,8 @@ class Addresses:
     ingress_processes: tuple[str, ...] = ()
     services: dict[str, str] = field(default_factory=dict)
     """Process name -> URL of its /healthz, /readyz and /metrics."""
+    proxy: str | None = None
+    """Where the proxies take orders."""
     api_key: str = field(repr=False)
     s3_access_key: str
     s3_secret_key: str = field(repr=False)
@@ -39,6 +41,7 @@ class Addresses:
             "s3": self.s3,
             "kafka": self.kafka,
             "postgres": self.postgres,
+            "proxy": self.proxy,
             "api_key": self.api_key,
             "processes": processes,
             "ingress_processes": list(self.ingress_processes),

@@ -27,11 +27,13 @@ OFFSETS_RETENTION_MINUTES = 90 * 24 * 60
 
 @dataclass(frozen=True, kw_only=True)
 class Broker:
-    """One Kafka process: its name in the stack, node id and ports."""
+    """One Kafka process: its name in the stack, node id and ports. `port` is where clients find it."""
 
     name: str
     node_id: int
     port: int
+    listener_port: int
+    """Another one where a proxy stands before it."""
     controller_port: int
     directory: Path
 
@@ -53,12 +55,13 @@ def broker_names(count: int) -> list[str]:
     return ["kafka"] if count == 1 else [f"kafka-{node_id}" for node_id in range(1, count + 1)]
 
 
-def port_names(count: int) -> list[str]:
+def port_names(count: int, *, proxied: bool) -> list[str]:
     """The ports that this many brokers need."""
-    return [port for name in broker_names(count) for port in (name, f"{name}-controller")]
+    behind = ("-behind",) if proxied else ()
+    return [name + suffix for name in broker_names(count) for suffix in ("", "-controller", *behind)]
 
 
-def brokers(count: int, *, ports: dict[str, int], layout: Layout) -> list[Broker]:
+def brokers(count: int, *, ports: dict[str, int], layout: Layout, proxied: bool) -> list[Broker]:
     """The brokers of a stack. How many there are is for the life of the directory: its data is the data of so many."""
     if set(str(layout.directory)) & set(",\\\n"):
         raise StackError(
@@ -75,6 +78,7 @@ def brokers(count: int, *, ports: dict[str, int], layout: Layout) -> list[Broker
             name=name,
             node_id=node_id,
             port=ports[name],
+            listener_port=ports[f"{name}-behind" if proxied else name],
             controller_port=ports[f"{name}-controller"],
             directory=layout.directory / name,
         )
@@ -146,7 +150,7 @@ def _properties(broker: Broker, cluster: Sequence[Broker]) -> str:
         "process.roles": "broker,controller",
         "node.id": broker.node_id,
         "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://{broker.address},CONTROLLER://127.0.0.1:{broker.controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{broker.listener_port},CONTROLLER://127.0.0.1:{broker.controller_port}",
         "advertised.listeners": f"PLAINTEXT://{broker.address}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",

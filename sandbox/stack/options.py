@@ -46,6 +46,8 @@ class StackOptions:
     """Passed to the card network as they are, for example `--latency-ms 20`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of every Paystream process."""
+    proxied: bool = False
+    """Put a proxy that can be told to fail before Kafka, PostgreSQL and the card network (`sandbox.proxy`)."""
     ends_with_parent: bool = False
     """End everything at once when the process that started the stack dies: for `make` and for tests."""
 

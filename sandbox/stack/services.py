@@ -6,7 +6,7 @@ They are configured by environment only, exactly as in production. Driven by `st
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sandbox.stack.layout import Layout
@@ -14,7 +14,7 @@ from sandbox.stack.options import FLOWS, Part, StackOptions
 from sandbox.stack.probes import http_answers
 from sandbox.stack.spec import ChildSpec, StopStage, TaskSpec
 
-__all__ = ["MERCHANT", "ServiceProcess", "card_network_child", "paystream_items", "service_processes"]
+__all__ = ["MERCHANT", "ServiceProcess", "card_network_child", "paystream_items", "proxy_child", "service_processes"]
 
 MERCHANT = "mer_demo"
 SERVICE_STOP_SECONDS = 10.0
@@ -61,6 +61,17 @@ def card_network_child(options: StackOptions, *, layout: Layout, port: int) -> C
         ),
         probe=http_answers(f"http://127.0.0.1:{port}/readyz"),
         stop_stage=StopStage.OUTSIDE,
+    )
+
+
+def proxy_child(links: Sequence[tuple[str, int, int]], *, control: int) -> ChildSpec:
+    """The proxies, as (name, port, port behind it), and where they take orders."""
+    arguments = [f"{name}={port}:{behind}" for name, port, behind in links]
+    return ChildSpec(
+        name="proxy",
+        command=(sys.executable, "-m", "sandbox.proxy", "--control", str(control), *arguments),
+        probe=http_answers(f"http://127.0.0.1:{control}/healthz"),
+        stop_stage=StopStage.LOG,
     )
 
 

@@ -27,9 +27,6 @@ __all__ = ["Place", "Placed", "Projection"]
 
 log = logging.getLogger("paystream.postgres")
 
-# At the end of a partition everything older is in, except what a transaction wrote that is still open; none is open
-# for nearly this long.
-_OPEN_TRANSACTION_SECONDS = 60.0
 # Kafka's times are milliseconds: the next record may bear the same one.
 _SAME_MILLISECOND_SECONDS = 0.001
 _WATERMARK_INTERVAL_SECONDS = 1.0
@@ -75,10 +72,15 @@ class _Stop:
 
 
 class Projection:
-    """What this process knows of the read model; positions are by (topic, partition)."""
+    """What this process knows of the read model; positions are by (topic, partition).
 
-    def __init__(self, writer: ReadModelWriter) -> None:
+    At the end of a partition everything older is in, except what a transaction wrote that is still open: the watermark
+    trails the end by `slack_seconds`, for which none is open.
+    """
+
+    def __init__(self, writer: ReadModelWriter, *, slack_seconds: float = 60.0) -> None:
         self._writer = writer
+        self._slack_seconds = slack_seconds
         self._known: dict[Place, Position] = {}
         self._stops: dict[Place, _Stop] = {}
 
@@ -142,7 +144,7 @@ class Projection:
             watermarks.append(later(record_time, seconds=-_SAME_MILLISECOND_SECONDS))
         if end is not None:
             position = max(position, end[0])
-            watermarks.append(later(end[1], seconds=-_OPEN_TRANSACTION_SECONDS))
+            watermarks.append(later(end[1], seconds=-self._slack_seconds))
         return Position(next_offset=position, watermark=max(watermarks))
 
     def _is_news(self, place: Place, position: Position) -> bool:

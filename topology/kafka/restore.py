@@ -15,6 +15,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.codec import CodecError, record_name
+from schemas.times import Micros
 from schemas.topics import Topic
 from topology.kafka.clients import KafkaConfig, changelog_consumer
 from topology.kafka.flow import FlowSpec
@@ -93,7 +94,7 @@ def _apply(
             unreadable[key] = UnreadableState(changelog.name, shard, key, offset=offset, reason=reason)
         elif unreadable:
             unreadable.pop(key, None)
-        store.restore(key, value)
+        store.restore(key, value, at=Micros(message.timestamp()[1] * 1000))
         reached = offset + 1
     # Markers occupy offsets, so the end may be reached by the news of it only.
     if shard in behind and reached >= behind[shard]:

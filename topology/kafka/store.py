@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from schemas.codec import CodecError, Record, decode
+from schemas.times import Micros
 
 __all__ = ["StateStore", "UnreadableState"]
 
 R = TypeVar("R", bound=Record)
+
+_UNKNOWN = Micros(0)
 
 
 class UnreadableState(RuntimeError):
@@ -34,6 +37,8 @@ class StateStore:
         self._topic = topic
         self._values: dict[str, bytes] = {}
         self._changed: dict[str, int] = {}
+        self.newest_at = _UNKNOWN
+        """The latest of the times at which what was restored had been appended."""
 
     def get(self, key: str) -> bytes | None:
         """The encoded record of a key, with the open epoch's changes."""
@@ -59,8 +64,9 @@ class StateStore:
             self._values[key] = value
         self._changed[key] = partition
 
-    def restore(self, key: str, value: bytes | None) -> None:
-        """Apply a changelog record: already durable, so no change of the open epoch."""
+    def restore(self, key: str, value: bytes | None, *, at: Micros = _UNKNOWN) -> None:
+        """Apply a changelog record, appended at that time: already durable, so no change of the open epoch."""
+        self.newest_at = max(self.newest_at, at)
         if value is None:
             self._values.pop(key, None)
         else:

@@ -40,6 +40,8 @@ def during_the_commit(count: int) -> list[Fault]:
 def recovers(flow: Counting) -> None:
     """A last process that is well finishes the work, with nothing lost and nothing doubled."""
     last = flow.start()
+    # All may be done already, and a process that is asked to stop before it has begun just dies.
+    flow.wait_until(lambda: last.shards is not None, what="the last process", within_seconds=60.0)
     flow.check()
     last.stop()
     flow.check_at_rest()

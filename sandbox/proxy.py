@@ -1,0 +1,146 @@
+"""TCP proxies that can be told to fail: between a stack's processes and Kafka, PostgreSQL and the card network.
+
+`python -m sandbox.proxy --control PORT NAME=LISTEN:UPSTREAM …` (ports on the loopback address). While it runs,
+`POST /NAME/cut?seconds=S` on the control port resets all connections and refuses new ones for that long, and
+`POST /NAME/stall?seconds=S` lets nothing pass in either direction, without telling anybody. Run by the stack with
+`--proxied`; the chaos suite gives the orders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import socket
+import struct
+from dataclasses import dataclass, field
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+__all__ = ["Link", "application"]
+
+_HOST = "127.0.0.1"
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass
+class Link:
+    """One proxy: from a port to another."""
+
+    name: str
+    listen: int
+    upstream: int
+    _cuts: int = 0
+    _stalls: int = 0
+    _flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @classmethod
+    def parse(cls, text: str) -> Link:
+        """NAME=LISTEN:UPSTREAM; raises ValueError."""
+        name, _, ports = text.partition("=")
+        listen, _, upstream = ports.partition(":")
+        return cls(name=name, listen=int(listen), upstream=int(upstream))
+
+    async def serve(self) -> asyncio.Server:
+        """Begin to listen."""
+        self._flowing.set()
+        return await asyncio.start_server(self._handle, _HOST, self.listen)
+
+    async def cut(self, seconds: float) -> None:
+        """Reset what is connected and refuse what comes, for a while."""
+        self._cuts += 1
+        for writer in list(self._open):
+            _reset(writer)
+        await asyncio.sleep(seconds)
+        self._cuts -= 1
+
+    async def stall(self, seconds: float) -> None:
+        """Let nothing pass for a while."""
+        self._stalls += 1
+        self._flowing.clear()
+        await asyncio.sleep(seconds)
+        self._stalls -= 1
+        if self._stalls == 0:
+            self._flowing.set()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._cuts:
+            _reset(writer)
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection(_HOST, self.upstream)
+        except OSError:
+            writer.transport.abort()
+            return
+        both = (writer, far_writer)
+        self._open.update(both)
+        try:
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            self._open.difference_update(both)
+            for each in both:
+                each.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass bytes on in one direction until that ends; the other direction may go on."""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK_BYTES):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+            writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with an RST."""
+    with contextlib.suppress(OSError):
+        endpoint = writer.get_extra_info("socket")
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def application(links: list[Link]) -> Starlette:
+    """Where orders are taken."""
+    by_name = {link.name: link for link in links}
+    running: set[asyncio.Task[None]] = set()
+
+    async def fail(request: Request) -> Response:
+        link = by_name.get(request.path_params["name"])
+        how = {"cut": Link.cut, "stall": Link.stall}.get(request.path_params["how"])
+        if link is None or how is None:
+            return PlainTextResponse("no such proxy or failure\n", 404)
+        task = asyncio.create_task(how(link, float(request.query_params["seconds"])))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        return PlainTextResponse("it fails\n", 202)
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/{name}/{how}", fail, methods=["POST"])])
+
+
+async def _run(links: list[Link], control: int) -> None:
+    servers = [await link.serve() for link in links]
+    config = uvicorn.Config(application(links), host=_HOST, port=control, log_level="warning", access_log=False)
+    await uvicorn.Server(config).serve()
+    for server in servers:
+        server.close()
+
+
+def main() -> None:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.proxy")
+    parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("links", nargs="+", type=Link.parse)
+    given = parser.parse_args()
+    asyncio.run(_run(given.links, given.control))
+
+
+if __name__ == "__main__":
+    main()

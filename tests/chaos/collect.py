@@ -1,0 +1,130 @@
+"""Reads the evidence out of a stack that has healed: topics as a committed reader sees them, tables, ledger."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from schemas.codec import decode
+from schemas.operations import DeadLetter
+from schemas.payment import PaymentEvent, Transaction
+from schemas.topics import DEAD_LETTERS, EVENTS, Topic
+from tests.chaos.evidence import Booking, Evidence, Leg, Row, Step
+from tests.chaos.history import read_history
+from tests.harness.api import ledger
+from tests.harness.stack import RunningStack
+
+__all__ = ["collect", "read_steps", "step_of"]
+
+_WAIT_SECONDS = 30.0
+
+
+def collect(stack: RunningStack, histories: Iterable[Path]) -> Evidence:
+    """All that the checker wants to see."""
+    return Evidence(
+        history=read_history(histories),
+        steps=read_steps(stack.kafka),
+        rows=_rows(stack.postgres),
+        bookings=_bookings(stack.card_network),
+        dead_letters=[
+            letter.cause for _, _, letter in _records(stack.kafka, DEAD_LETTERS) if isinstance(letter, DeadLetter)
+        ],
+    )
+
+
+def read_steps(bootstrap: str) -> list[Step]:
+    """Every committed event."""
+    return [step_of(partition, offset, event) for partition, offset, event in _records(bootstrap, EVENTS)]
+
+
+def _records(bootstrap: str, topic: Topic) -> Iterator[tuple[int, int, object]]:
+    """A topic from its beginning to where a committed reader can come to now, decoded, with its places."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "checker-unused",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
+    )
+    try:
+        partitions = sorted(consumer.list_topics(topic.name, timeout=_WAIT_SECONDS).topics[topic.name].partitions)
+        consumer.assign([TopicPartition(topic.name, partition, 0) for partition in partitions])
+        unfinished = set(partitions)
+        while unfinished:
+            messages = consumer.consume(10_000, 1.0)
+            for message in messages:
+                partition, offset, value = message.partition(), message.offset(), message.value()
+                assert partition is not None
+                assert offset is not None
+                error = message.error()
+                if error is None:
+                    assert isinstance(value, bytes)
+                    yield partition, offset, decode(value)
+                elif error.code() == error._PARTITION_EOF:
+                    unfinished.discard(partition)
+                else:
+                    raise KafkaException(error)
+    finally:
+        consumer.close()
+
+
+def step_of(partition: int, offset: int, event: object) -> Step:
+    """An event as the checker sees it."""
+    assert isinstance(event, PaymentEvent)
+    intent = event.payment_intent
+    return Step(
+        partition=partition,
+        offset=offset,
+        intent=intent.id,
+        sequence=event.sequence,
+        type=event.type,
+        status=intent.status,
+        amount=intent.amount_minor,
+        received=intent.amount_received_minor,
+        legs=_legs(intent.transactions),
+    )
+
+
+def _legs(transactions: Sequence[Transaction]) -> tuple[Leg, ...]:
+    return tuple(
+        Leg(id=one.id, type=one.type, status=one.status, amount=one.amount_minor, hold=one.authorization_id)
+        for one in transactions
+    )
+
+
+def _rows(uri: str) -> dict[str, Row]:
+    legs: defaultdict[str, list[Leg]] = defaultdict(list)
+    with psycopg.connect(uri) as connection:
+        for intent, *fields in connection.execute(
+            "SELECT payment_intent_id, id, type, status, amount_minor, authorization_id FROM transactions"
+            " ORDER BY payment_intent_id, position"
+        ):
+            leg_id, kind, status, amount, hold = fields
+            legs[intent].append(Leg(id=leg_id, type=kind, status=status, amount=amount, hold=hold))
+        return {
+            intent: Row(intent=intent, sequence=sequence, status=status, received=received, legs=tuple(legs[intent]))
+            for intent, sequence, status, received in connection.execute(
+                "SELECT id, sequence, status, amount_received_minor FROM payment_intents"
+            )
+        }
+
+
+def _bookings(card_network: str) -> list[Booking]:
+    return [
+        Booking(
+            reference=row["reference"],
+            intent=row["payment_intent"],
+            type=row["type"],
+            is_approved=row["status"] == "approved",
+            amount=row["amount_minor"],
+            requests=row["requests"],
+        )
+        for row in ledger(card_network)
+    ]

@@ -1,0 +1,76 @@
+"""What a run left behind, as the checker sees it: plain rows, read from outside.
+
+`Step` is one event of `payments.events` as a committed reader sees it; `Booking` is one row of the card network's
+ledger; `Row` is one PaymentIntent of the read model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos.history import Operation
+
+__all__ = ["Booking", "Evidence", "Leg", "Row", "Step"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """A Transaction of a PaymentIntent at some moment."""
+
+    id: str
+    type: str
+    status: str
+    amount: int
+    hold: str | None = None
+    """Of a capture or void: the authorization that it is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """An event: the PaymentIntent as it stands after it."""
+
+    partition: int
+    offset: int
+    intent: str
+    sequence: int
+    type: str
+    status: str
+    amount: int
+    received: int
+    legs: tuple[Leg, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A PaymentIntent in the read model."""
+
+    intent: str
+    sequence: int
+    status: str
+    received: int
+    legs: tuple[Leg, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booking:
+    """What the card network did under one reference."""
+
+    reference: str
+    intent: str
+    type: str
+    is_approved: bool
+    amount: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All of it, once the system has healed."""
+
+    history: Sequence[Operation]
+    steps: Sequence[Step]
+    rows: Mapping[str, Row]
+    bookings: Sequence[Booking]
+    dead_letters: Sequence[str] = field(default=())
+    """The causes of dead letters."""

@@ -1,0 +1,66 @@
+"""What clients asked and heard: one line of JSON per operation, written before it is asked and when it is answered.
+
+A line without an answer is an operation of which the client knows nothing: it may have been carried out or not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+__all__ = ["Operation", "Recorder", "read_history"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One request. Times are seconds of the one steady clock of this machine."""
+
+    client: str
+    number: int
+    method: str
+    path: str
+    key: str | None
+    body: Json | None
+    asked_at: float
+    heard_at: float | None = None
+    status: int | None = None
+    answer: Json | None = None
+    is_replay: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the client heard something that says what came of it: neither silence, nor 202, nor 503."""
+        return self.status is not None and self.status not in (202, 408, 429) and self.status < 500
+
+
+class Recorder:
+    """Appends operations to a file, each as soon as it is known."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def note(self, operation: Operation) -> None:
+        """An operation that is about to be asked, or has been answered."""
+        self._file.write(json.dumps(asdict(operation)) + "\n")
+        self._file.flush()
+
+
+def read_history(files: Iterable[Path]) -> list[Operation]:
+    """All operations of all clients, the last word on each, in the order in which they were asked.
+
+    The last line of a client that was killed may be cut short; it is what the client never knew.
+    """
+    found: dict[tuple[str, int], Operation] = {}
+    for file in files:
+        for line in file.read_text().splitlines():
+            try:
+                operation = Operation(**json.loads(line))
+            except json.JSONDecodeError:
+                continue
+            found[operation.client, operation.number] = operation
+    return sorted(found.values(), key=lambda operation: operation.asked_at)

@@ -1,0 +1,164 @@
+"""The checker on runs made by hand: a good one passes, and each broken promise is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos.checker import check
+from tests.chaos.evidence import Booking, Evidence, Leg, Row, Step
+from tests.chaos.history import Operation
+
+HOLD = Leg(id="tx_1", type="authorization", status="succeeded", amount=5)
+CAPTURE = Leg(id="tx_2", type="capture", status="succeeded", amount=5, hold="tx_1")
+
+
+def opened(leg: Leg) -> Leg:
+    return replace(leg, status="created")
+
+
+def step(sequence: int, status: str, *legs: Leg, received: int = 0, intent: str = "pi_1") -> Step:
+    return Step(
+        partition=0,
+        offset=2 * sequence,
+        intent=intent,
+        sequence=sequence,
+        type="event",
+        status=status,
+        amount=5,
+        received=received,
+        legs=legs,
+    )
+
+
+STEPS = (
+    step(1, "requires_payment_method"),
+    step(2, "processing", opened(HOLD)),
+    step(3, "processing", HOLD, opened(CAPTURE)),
+    step(4, "succeeded", HOLD, CAPTURE, received=5),
+)
+ROW = Row(intent="pi_1", sequence=4, status="succeeded", received=5, legs=(HOLD, CAPTURE))
+BOOKINGS = (
+    Booking(reference="tx_1", intent="pi_1", type="authorization", is_approved=True, amount=5, requests=1),
+    Booking(reference="tx_2", intent="pi_1", type="capture", is_approved=True, amount=5, requests=2),
+)
+
+
+def shown(sequence: int, status: str) -> dict[str, object]:
+    return {"id": "pi_1", "object": "payment_intent", "sequence": sequence, "status": status}
+
+
+def operation(
+    number: int, path: str, *, status: int | None, answer: dict[str, object] | None, **more: object
+) -> Operation:
+    known: dict[str, object] = {
+        "client": "c",
+        "number": number,
+        "method": "POST",
+        "path": path,
+        "key": f"k{number}",
+        "body": {},
+        "asked_at": float(number),
+        "heard_at": number + 0.5,
+    }
+    return Operation(status=status, answer=answer, **{**known, **more})  # type: ignore[arg-type]
+
+
+CREATED = operation(1, "/paymentIntent", status=201, answer=shown(1, "requires_payment_method"))
+PAID = operation(
+    2, "/paymentIntent/pi_1/transaction", status=201, answer={"id": "tx_1", "payment_intent": shown(4, "succeeded")}
+)
+READ = operation(3, "/paymentIntent/pi_1/status", status=200, answer=shown(4, "succeeded"), method="GET", key=None)
+UNKNOWN = operation(4, "/paymentIntent", status=None, answer=None, heard_at=None)
+GOOD = Evidence(history=(CREATED, PAID, READ, UNKNOWN), steps=STEPS, rows={"pi_1": ROW}, bookings=BOOKINGS)
+
+
+def test_a_good_run_has_no_findings() -> None:
+    assert check(GOOD) == []
+
+
+VOID = Leg(id="tx_3", type="void", status="succeeded", amount=5, hold="tx_1")
+FAULTS: dict[str, tuple[Evidence, str]] = {
+    "a create that is lost": (replace(GOOD, steps=(), rows={}, bookings=()), "lost: pi_1"),
+    "a second capture": (
+        replace(GOOD, bookings=(*BOOKINGS, replace(BOOKINGS[1], reference="tx_9"))),
+        "charged twice: pi_1",
+    ),
+    "a capture that the network does not know": (replace(GOOD, bookings=BOOKINGS[:1]), "ledger: pi_1 received 5"),
+    "another amount": (
+        replace(GOOD, bookings=(BOOKINGS[0], replace(BOOKINGS[1], amount=4))),
+        "ledger: pi_1 received 5, the network took 4",
+    ),
+    "a charge of nobody": (
+        replace(GOOD, bookings=(*BOOKINGS, replace(BOOKINGS[0], intent="pi_2", reference="tx_8"))),
+        "ledger: the network was asked for pi_2",
+    ),
+    "a gap": (replace(GOOD, steps=(*STEPS[:2], STEPS[3])), "sequence: pi_1 has [1, 2, 4]"),
+    "a repeat": (replace(GOOD, steps=(*STEPS, replace(STEPS[3], offset=99))), "sequence: pi_1 has [1, 2, 3, 4, 4]"),
+    "an impossible step": (
+        replace(GOOD, steps=(*STEPS, step(5, "processing", HOLD, CAPTURE, received=5))),
+        "history: pi_1 went from succeeded to processing",
+    ),
+    "a decided transaction that changes": (
+        replace(GOOD, steps=(*STEPS, step(5, "succeeded", replace(HOLD, status="failed"), CAPTURE, received=5))),
+        "history: tx_1 was succeeded and is failed",
+    ),
+    "a state that nobody was ever in": (
+        replace(GOOD, history=(CREATED, replace(PAID, answer={"id": "tx_1", "payment_intent": shown(4, "canceled")}))),
+        "told: pi_1 was canceled at 4",
+    ),
+    "a sequence that never was": (
+        replace(GOOD, history=(CREATED, replace(READ, answer=shown(7, "succeeded")))),
+        "told: c heard of sequence 7",
+    ),
+    "an older read": (
+        replace(GOOD, history=(CREATED, PAID, replace(READ, answer=shown(3, "processing")))),
+        "stale: c was shown sequence 3 of pi_1 after 4",
+    ),
+    "a 404 of what had been made": (
+        replace(GOOD, history=(CREATED, replace(READ, status=404, answer=None))),
+        "stale: c heard 404 of pi_1",
+    ),
+    "two ids under one key": (
+        replace(GOOD, history=(CREATED, replace(CREATED, number=9, answer={**shown(1, "x"), "id": "pi_2"}))),
+        "key: /paymentIntent under k1 has the ids",
+    ),
+    "done twice under one key": (
+        replace(GOOD, history=(CREATED, replace(CREATED, number=9))),
+        "key: /paymentIntent under k1 was done for the first time 2 times",
+    ),
+    "a row that is behind": (
+        replace(GOOD, rows={"pi_1": replace(ROW, sequence=3, status="processing")}),
+        "read model: pi_1 is processing at 3",
+    ),
+    "a row that is missing": (replace(GOOD, rows={}), "read model: pi_1 is missing"),
+    "a row of nobody": (
+        replace(GOOD, rows={"pi_1": ROW, "pi_2": replace(ROW, intent="pi_2")}),
+        "read model: pi_2 is not in the log",
+    ),
+    "what is never decided": (
+        replace(GOOD, steps=STEPS[:3], rows={"pi_1": replace(ROW, sequence=3, status="processing", received=0)}),
+        "undecided: pi_1 is processing",
+    ),
+    "a hold that nobody ends": (
+        replace(GOOD, steps=(STEPS[0], STEPS[1], step(3, "canceled", HOLD)), bookings=BOOKINGS[:1]),
+        "hold: tx_1 of pi_1 is approved at the network, succeeded here, and nothing ends it",
+    ),
+    "a dead letter": (replace(GOOD, dead_letters=("corrupt",)), "dead letter: corrupt"),
+}
+
+
+@pytest.mark.parametrize(("evidence", "finding"), FAULTS.values(), ids=FAULTS)
+def test_a_broken_promise_is_found(evidence: Evidence, finding: str) -> None:
+    assert any(one.startswith(finding) for one in check(evidence)), check(evidence)
+
+
+def test_a_hold_that_was_voided_or_waits_for_the_merchant_has_an_end() -> None:
+    voided = (STEPS[0], STEPS[1], step(3, "processing", HOLD, opened(VOID)), step(4, "canceled", HOLD, VOID))
+    approved = replace(BOOKINGS[0], reference="tx_3", type="void")
+    row = Row(intent="pi_1", sequence=4, status="canceled", received=0, legs=(HOLD, VOID))
+    assert check(Evidence(history=(), steps=voided, rows={"pi_1": row}, bookings=(BOOKINGS[0], approved))) == []
+    waiting = (STEPS[0], STEPS[1], step(3, "requires_capture", HOLD))
+    row = Row(intent="pi_1", sequence=3, status="requires_capture", received=0, legs=(HOLD,))
+    assert check(Evidence(history=(), steps=waiting, rows={"pi_1": row}, bookings=BOOKINGS[:1])) == []
