@@ -5,9 +5,12 @@ Made from a checked body; pure. All identifiers follow from what the request say
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from ingress.bodies import AuthorizationBody, CaptureBody, CreateBody, TransactionBody, fingerprint_of
 from ingress.keys import Principal
@@ -20,6 +23,7 @@ from schemas.commands import (
     VoidPayment,
 )
 from schemas.identifiers import (
+    CommandId,
     PaymentIntentId,
     TransactionId,
     command_id,
@@ -77,6 +81,10 @@ class Asked(ABC):
     def is_done_in(self, intent: PaymentIntent) -> bool:
         """Whether the intent shows that the command was carried out."""
 
+    def was_carried_out_in(self, intent: PaymentIntent, command_id: CommandId) -> bool:
+        """Whether this very command is what the intent shows: where it is done, for all but a cancel."""
+        return self.is_done_in(intent)
+
     def reference(self) -> dict[str, Any]:
         """What is known of the outcome before there is one."""
         return {"id": self.payment_intent_id, "object": "payment_intent"}
@@ -89,7 +97,7 @@ class Creation(Asked):
     def absent_at(self, watermark: Micros) -> Creation:
         """The same, saying how far the read model had come when it did not know the id."""
         assert isinstance(self.body, CreatePaymentIntent)
-        return replace(self, body=replace(self.body, absent_at=watermark))
+        return dataclasses.replace(self, body=replace(self.body, absent_at=watermark))
 
     def contradicts(self, intent: PaymentIntent) -> bool:
         """Whether the intent was opened by another request."""
@@ -136,6 +144,10 @@ class Cancellation(_OnTransaction):
     def is_done_in(self, intent: PaymentIntent) -> bool:
         """Whether it is canceled, or about to be."""
         return intent.status is PaymentIntentStatus.canceled or self.found_in(intent) is not None
+
+    def was_carried_out_in(self, intent: PaymentIntent, command_id: CommandId) -> bool:
+        """Whether this cancel canceled it, or opened the void that did."""
+        return intent.canceled_by == command_id or self.found_in(intent) is not None
 
 
 def creation(principal: Principal, idempotency_key: str, body: CreateBody) -> Creation:

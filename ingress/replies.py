@@ -14,9 +14,9 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from msgspec.structs import replace
 
 from ingress.metrics import Metrics
 from ingress.ports import Waiter

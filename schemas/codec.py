@@ -10,10 +10,11 @@ Times and dates stay plain integers: logical types are for the readers of the to
 from __future__ import annotations
 
 import typing
-from dataclasses import is_dataclass
 from enum import EnumType
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from schemas import commands, operations, payment, processing, settlement
 from schemas.reader import Read, reader
@@ -45,7 +46,7 @@ _CLASSES: dict[str, type[Any]] = {
     name: cls
     for module in (commands, operations, payment, processing, settlement)
     for name, cls in vars(module).items()
-    if isinstance(cls, type) and (is_dataclass(cls) or isinstance(cls, EnumType))
+    if isinstance(cls, EnumType) or (isinstance(cls, type) and issubclass(cls, Struct) and cls is not Struct)
 }
 _HEADER_BYTES = 5
 

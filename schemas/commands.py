@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, TransactionId
 from schemas.payment import Actor, CaptureMethod, Card, PaymentIntent
@@ -24,8 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreatePaymentIntent:
+class CreatePaymentIntent(Struct, frozen=True, kw_only=True):
     """Open a PaymentIntent."""
 
     amount_minor: int
@@ -37,8 +37,7 @@ class CreatePaymentIntent:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authorize:
+class Authorize(Struct, frozen=True, kw_only=True):
     """Attempt to pay: open an authorization."""
 
     transaction_id: TransactionId
@@ -48,8 +47,7 @@ class Authorize:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapturePayment:
+class CapturePayment(Struct, frozen=True, kw_only=True):
     """Capture an approved authorization."""
 
     transaction_id: TransactionId
@@ -57,31 +55,27 @@ class CapturePayment:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoidPayment:
+class VoidPayment(Struct, frozen=True, kw_only=True):
     """Release an approved authorization."""
 
     transaction_id: TransactionId
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelPaymentIntent:
+class CancelPaymentIntent(Struct, frozen=True, kw_only=True):
     """Cancel the PaymentIntent; voids what is authorized."""
 
     transaction_id: TransactionId
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnFromChallenge:
+class ReturnFromChallenge(Struct, frozen=True, kw_only=True):
     """The customer's browser came back, or the processor called: look up how the challenge ended."""
 
     transaction_id: TransactionId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolveTransaction:
+class ResolveTransaction(Struct, frozen=True, kw_only=True):
     """A person decides a Transaction in doubt, with evidence."""
 
     transaction_id: TransactionId
@@ -101,8 +95,7 @@ CommandBody = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentCommand:
+class PaymentCommand(Struct, frozen=True, kw_only=True):
     """What somebody asks of a PaymentIntent."""
 
     id: CommandId
@@ -116,8 +109,7 @@ class PaymentCommand:
     body: CommandBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandReply:
+class CommandReply(Struct, frozen=True, kw_only=True):
     """The answer to a command: a refusal, or the PaymentIntent."""
 
     command_id: CommandId

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from schemas.identifiers import EventId, MerchantId, PaymentIntentId
 from schemas.times import Micros
@@ -16,8 +17,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True, kw_only=True):
     """A record that could not be processed, as it came."""
 
     topic: str
@@ -31,8 +31,7 @@ class DeadLetter:
     at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookAttempt:
+class WebhookAttempt(Struct, frozen=True, kw_only=True):
     """One attempt to deliver an event to a merchant's endpoint."""
 
     event_id: EventId
@@ -47,8 +46,7 @@ class WebhookAttempt:
     at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merchant:
+class Merchant(Struct, frozen=True, kw_only=True):
     """A merchant, as merchant administration has it."""
 
     id: MerchantId
@@ -58,8 +56,7 @@ class Merchant:
     updated_at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
+class Forgotten(Struct, frozen=True, kw_only=True):
     """How far a shard of the fold has forgotten final PaymentIntents: kept in the changelog of the payments flow."""
 
     up_to: Micros

@@ -6,8 +6,9 @@ microseconds since the epoch, UTC."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from schemas.identifiers import CommandId, EventId, MerchantId, PaymentIntentId, TransactionId
 from schemas.times import Micros
@@ -93,24 +94,21 @@ class VoidReason(StrEnum):
     late_approval = "late_approval"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class Actor(Struct, frozen=True, kw_only=True):
     """Who caused a record."""
 
     type: ActorType
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyTo:
+class ReplyTo(Struct, frozen=True, kw_only=True):
     """Where the reply to a command is awaited."""
 
     partition: int
     command_id: CommandId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(Struct, frozen=True, kw_only=True):
     """What everyone but the processing flow may know of a card."""
 
     brand: str
@@ -119,16 +117,14 @@ class Card:
     exp_year: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextAction:
+class NextAction(Struct, frozen=True, kw_only=True):
     """What the customer has to do before the payment goes on."""
 
     type: str
     url: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentError:
+class PaymentError(Struct, frozen=True, kw_only=True):
     """Why the last attempt to pay did not succeed."""
 
     transaction_id: TransactionId
@@ -136,8 +132,7 @@ class PaymentError:
     decline_code: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
+class Transaction(Struct, frozen=True, kw_only=True):
     """One authorization, capture, void or settlement of a PaymentIntent."""
 
     id: TransactionId
@@ -168,8 +163,7 @@ class Transaction:
     completed_at: Micros | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentIntent:
+class PaymentIntent(Struct, frozen=True, kw_only=True):
     """A payment as it stands: the state of the fold, and its changelog."""
 
     id: PaymentIntentId
@@ -195,8 +189,7 @@ class PaymentIntent:
     transactions: tuple[Transaction, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentEvent:
+class PaymentEvent(Struct, frozen=True, kw_only=True):
     """One step of a payment, with the state after it."""
 
     id: EventId

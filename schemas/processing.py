@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.times import Micros
@@ -60,8 +61,7 @@ class ResultSource(StrEnum):
     operator = "operator"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessorResult:
+class ProcessorResult(Struct, frozen=True, kw_only=True):
     """What a processor said to a call, or that nothing was learnt."""
 
     payment_intent_id: PaymentIntentId
@@ -84,8 +84,7 @@ class ProcessorResult:
     processor_data: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerFired:
+class TimerFired(Struct, frozen=True, kw_only=True):
     """A deadline or a step of the ladder has come."""
 
     payment_intent_id: PaymentIntentId
@@ -96,8 +95,7 @@ class TimerFired:
     at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InFlightCall:
+class InFlightCall(Struct, frozen=True, kw_only=True):
     """A processor call between its announcement and its outcome."""
 
     transaction_id: TransactionId
@@ -117,8 +115,7 @@ class InFlightCall:
     processor_data: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InFlight:
+class InFlight(Struct, frozen=True, kw_only=True):
     """The calls of one PaymentIntent: changelog of the processing flow."""
 
     payment_intent_id: PaymentIntentId
@@ -126,8 +123,7 @@ class InFlight:
     calls: tuple[InFlightCall, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timer:
+class Timer(Struct, frozen=True, kw_only=True):
     """A timer that is set."""
 
     name: str
@@ -137,8 +133,7 @@ class Timer:
     set_at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class Pending(Struct, frozen=True, kw_only=True):
     """What reconciliation waits for, of one PaymentIntent: changelog of the reconciliation flow."""
 
     payment_intent_id: PaymentIntentId

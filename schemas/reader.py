@@ -1,7 +1,7 @@
-"""Avro's binary encoding to dataclasses, by functions that are generated once from the schema.
+"""Avro's binary encoding to records, by functions that are generated once from the schema.
 
-The schema is the one that wrote the message, which may be older or newer than the dataclass: a field that the dataclass
-lacks is dropped, one that the schema lacks has the dataclass's default. More may not differ (`compatibility`).
+The schema is the one that wrote the message, which may be older or newer than the class: a field that the class
+lacks is dropped, one that the schema lacks has the class's default. More may not differ (`compatibility`).
 
 Each record becomes one function without calls for what is common: short texts, small numbers, absent values. Driven by
 `codec`, which takes whatever Python raises here for a message that is none: an index out of range, a value that is in
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
+
+from msgspec.structs import fields
 
 from schemas.writer import spelt_out
 
@@ -27,7 +28,7 @@ _LONGEST = 1 << 64
 
 
 def reader(schema: Mapping[str, Any], classes: Mapping[str, type[Any]]) -> Read:
-    """The function that reads a record into the dataclass of its name, enums into theirs.
+    """The function that reads a record into the class of its name, enums into theirs.
 
     The schema has every named type defined where it is met first; union branches, enums aside, are told by their names.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.payment import TransactionStatus
@@ -16,8 +16,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
+class Capture(Struct, frozen=True, kw_only=True):
     """A capture that succeeded or is in doubt, for matching with settlement lines."""
 
     processor: str
@@ -30,8 +29,7 @@ class Capture:
     at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettlementLine:
+class SettlementLine(Struct, frozen=True, kw_only=True):
     """One line of a processor's settlement file."""
 
     processor: str
@@ -49,8 +47,7 @@ class SettlementLine:
     at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCapture:
+class OpenCapture(Struct, frozen=True, kw_only=True):
     """A capture or a line that waits for the other: changelog of the settlement flow."""
 
     capture: Capture | None = None
@@ -58,8 +55,7 @@ class OpenCapture:
     due_at: Micros
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(Struct, frozen=True, kw_only=True):
     """What became of a captured Transaction in settlement."""
 
     payment_intent_id: PaymentIntentId | None = None

@@ -1,4 +1,4 @@
-"""Dataclasses to Avro's binary encoding, by functions that are generated once from the schema.
+"""Records to Avro's binary encoding, by functions that are generated once from the schema.
 
 The encoding of a record is that of its fields one after the other, so each record becomes one expression without
 calls, and what is written again and again (identifiers, names, the moment of a decision) is looked up instead of made.
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 __all__ = ["Write", "spelt_out", "writer"]
 
 Write = Callable[[Any], bytes]
-"""From a dataclass to bytes. A value that breaks the schema raises whatever Python makes of it: a bug, not an input."""
+"""From a record to bytes. A value that breaks the schema raises whatever Python makes of it: a bug, not an input."""
 
 K = TypeVar("K")
 

@@ -23,7 +23,7 @@ ALLOWED = {
 FORBIDDEN_LIBRARIES = {
     "topology.domain": {"bytewax", "confluent_kafka", "time", "random", "logging", "asyncio", "datetime"},
     "sinks": {"bytewax", "confluent_kafka"},
-    "schemas": {"bytewax", "confluent_kafka", "msgspec", "psycopg", "starlette", "time", "random"},
+    "schemas": {"bytewax", "confluent_kafka", "psycopg", "starlette", "time", "random"},
     "ingress": {"bytewax"},
 }
 

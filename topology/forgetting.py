@@ -6,8 +6,9 @@ was looked up before then is refused, so that no id is ever given out twice. How
 shard's changelog, and commits with the tombstones.
 
 When an intent came to rest is taken too late rather than too early: by this machine's clock, by the latest watermark,
-or by the newest record of the restore, whichever is latest. The slack covers what clocks may still be apart by. Driven
-by `topology.payments`; one for each run of the flow.
+or by the newest record of the restore, whichever is latest, and a tenth of the slack later than that. By this tenth the
+broker's clock may be ahead, and its record of the last event later than the decision. Driven by `topology.payments`;
+one for each run of the flow.
 """
 
 from __future__ import annotations
@@ -48,13 +49,14 @@ class Forgetting:
         self._partitions = partitions
         self._clock = clock
         self._slack_seconds = slack_seconds
+        self._margin_seconds = slack_seconds / 10
         self._latest = store.newest_at
         self._up_to: dict[int, Micros | None] = {}
         self._resting: defaultdict[int, dict[str, Micros]] = defaultdict(dict)
         """By shard: since when an intent rests; an older one may stand behind a newer one and waits for it then."""
         self._restored = [key for key, _value in store.items() if not key.startswith(_PREFIX)]
         """What may rest since before the restore; their shards are found out when it is their turn."""
-        self._restored_at = self._now()
+        self._restored_at = self._rests_since()
 
     def up_to(self, shard: int) -> Micros | None:
         """A create that was looked up before this moment is refused; None: nothing was ever forgotten."""
@@ -68,7 +70,7 @@ class Forgetting:
         resting = self._resting[shard]
         resting.pop(key, None)
         if is_at_rest(intent):
-            resting[key] = self._now()
+            resting[key] = self._rests_since()
 
     def advance(self, shard: int, absent_at: Micros) -> None:
         """A create has come whose id was absent up to that moment: forget what rests since long before."""
@@ -101,9 +103,10 @@ class Forgetting:
             key = self._restored.pop()
             self._resting[partition(key, self._partitions)].setdefault(key, self._restored_at)
 
-    def _now(self) -> Micros:
+    def _rests_since(self) -> Micros:
+        """When what comes to rest now will surely have been appended, by any clock."""
         self._latest = max(self._latest, self._clock.now())
-        return self._latest
+        return later(self._latest, seconds=self._margin_seconds)
 
 
 def _key(shard: int) -> str:

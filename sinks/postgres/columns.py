@@ -1,16 +1,16 @@
 """One column per field of a record: how it is staged, stored, and read back as JSON. Pure; shared by writer and reader.
 
 Reading back, PostgreSQL makes one JSON document per PaymentIntent, Transactions included, which decodes straight into
-the dataclasses. So there is one statement, one snapshot and no second mapping that could forget a field.
+the records. So there is one statement, one snapshot and no second mapping that could forget a field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+import msgspec.structs
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from schemas.payment import PaymentEvent, PaymentIntent, Transaction
@@ -117,7 +117,7 @@ class Column:
 
 def _columns(record: type[Any], kinds: dict[str, Kind]) -> tuple[Column, ...]:
     """The columns of a record, complete and in its order: a field without a column would be lost in silence."""
-    names = [field.name for field in fields(record)]
+    names = [field.name for field in msgspec.structs.fields(record)]
     assert set(names) == set(kinds), f"{record.__name__}: {set(names) ^ set(kinds)}"
     return tuple(Column(name, kinds[name]) for name in names)
 

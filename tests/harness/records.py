@@ -1,15 +1,16 @@
-"""Hypothesis strategies for every record, made from the dataclasses themselves."""
+"""Hypothesis strategies for every record, made from the classes themselves."""
 
 from __future__ import annotations
 
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import fields
 
 from schemas.times import Micros
 
@@ -35,8 +36,8 @@ def _values(hint: Any, name: str) -> st.SearchStrategy[Any]:
         return st.one_of(*[_values(member, name) for member in typing.get_args(hint)])
     if hint is types.NoneType:
         return st.none()
-    if is_dataclass(hint):
-        return st.deferred(lambda: records(typing.cast("type[Any]", hint)))
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return st.deferred(lambda: records(hint))
     if typing.get_origin(hint) is tuple:
         return st.lists(_values(typing.get_args(hint)[0], name), max_size=3).map(tuple)
     if typing.get_origin(hint) is Mapping:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from random import Random
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from ingress import read_index
 from schemas.identifiers import TransactionId

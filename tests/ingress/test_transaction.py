@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from ingress.ports import Delivery
 from schemas.commands import Authorize, CancelPaymentIntent, CapturePayment, VoidPayment
@@ -308,6 +308,22 @@ class TestForgotten:
         assert again.json()["status"] == "succeeded"
         other = await client.post(URL, json={"type": "void"}, headers=KEY)
         assert_problem(other, 422, "idempotency_mismatch")
+
+    async def test_a_cancel_is_a_replay_where_it_is_the_one_that_canceled(
+        self, world: World, client: httpx.AsyncClient
+    ) -> None:
+        world.fold.intents[INTENT.id] = INTENT
+        await client.post(CANCEL, headers=KEY)
+        (command,) = world.log.commands
+        canceled = replace(INTENT, status=PaymentIntentStatus.canceled, canceled_by=command.id)
+        del world.fold.intents[INTENT.id]
+        world.read_model.intents[INTENT.id] = canceled
+        again = await client.post(CANCEL, headers=KEY)
+        another = await client.post(CANCEL, headers={"idempotency-key": "another cancel"})
+        assert (again.status_code, another.status_code) == (200, 200)
+        assert again.headers["idempotent-replayed"] == "true"
+        assert "idempotent-replayed" not in another.headers, "as the fold answers while it knows the intent"
+        assert again.json() == another.json()
 
     async def test_another_merchants_stays_unknown(self, world: World) -> None:
         world.read_model.intents[INTENT.id] = replace(INTENT, status=PaymentIntentStatus.succeeded)

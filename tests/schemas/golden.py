@@ -12,11 +12,14 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from schemas.codec import encode
 from schemas.registry import RegisteredSchema, latest_ids, registered_schemas
@@ -51,7 +54,7 @@ def fingerprint(schema: RegisteredSchema) -> str:
 
 def plain(value: Any) -> Any:
     """A record as JSON has it, with the names of its classes; bytes in hexadecimal."""
-    if is_dataclass(value):
+    if isinstance(value, Struct):
         return {"": type(value).__name__} | {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, bytes):
         return value.hex()
@@ -77,10 +80,10 @@ def _example(hint: Any, numbers: Iterator[int], *, variant: int | None) -> Any:
             return None
         choice = [member for member in members if member is not types.NoneType]
         return _example(choice[(variant or 0) % len(choice)], numbers, variant=variant)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         hints = typing.get_type_hints(hint)
         values = {field.name: _example(hints[field.name], numbers, variant=variant) for field in fields(hint)}
-        return typing.cast("type[Any]", hint)(**values)
+        return hint(**values)
     if typing.get_origin(hint) is tuple:
         sizes = range(0 if variant is None else 2)
         return tuple(_example(typing.get_args(hint)[0], numbers, variant=variant) for _ in sizes)

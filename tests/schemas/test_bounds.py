@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ingress.asked import cancellation, creation, transaction
 from ingress.bodies import parse_create, parse_transaction

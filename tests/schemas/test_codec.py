@@ -121,7 +121,7 @@ def test_every_field_and_type_has_a_doc() -> None:
         assert all(field["doc"] for field in schema.get("fields", []))
 
 
-def test_dataclasses_mirror_the_schemas() -> None:
+def test_records_mirror_the_schemas() -> None:
     for cls in MESSAGES:
         schema = current_schemas()[cls.__name__]
-        assert list(cls.__dataclass_fields__) == [field["name"] for field in schema["fields"]]
+        assert list(cls.__struct_fields__) == [field["name"] for field in schema["fields"]]

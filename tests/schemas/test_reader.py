@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
-from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import fastavro
 import pytest
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
 
 from schemas.codec import CodecError, decode, encode
 from schemas.payment import Actor, ActorType
@@ -23,9 +24,8 @@ FRAMES = [bytes.fromhex(frame) for line in lines() for frame, _said in line.mess
 CARD = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2031}
 
 
-@dataclass(frozen=True)
-class Card:
-    """A record as the dataclass has it today."""
+class Card(Struct, frozen=True):
+    """A record as its class has it today."""
 
     brand: str
     last4: str
@@ -33,8 +33,7 @@ class Card:
     exp_year: int = 0
 
 
-@dataclass(frozen=True)
-class One:
+class One(Struct, frozen=True):
     """A record of one field."""
 
     value: Any
@@ -63,19 +62,19 @@ def test_a_message_cut_anywhere_is_refused(frame: bytes) -> None:
         assert refused.value.cause == "corrupt"
 
 
-def test_a_field_that_the_dataclass_lacks_is_dropped_and_one_that_the_schema_lacks_has_its_default() -> None:
+def test_a_field_that_the_class_lacks_is_dropped_and_one_that_the_schema_lacks_has_its_default() -> None:
     newer = schema_of("Card", funding=["null", "string"], brand="string", last4="string", exp_month="int")
     data = by_another_library(newer, {**CARD, "funding": "credit"})
     assert reader(newer, {"Card": Card})(data, 0) == (Card("visa", "4242", 12, 0), len(data))
 
 
 @pytest.mark.parametrize("cls", MESSAGES)
-def test_the_defaults_of_a_dataclass_are_those_of_its_schema(cls: type[Any]) -> None:
+def test_the_defaults_of_a_class_are_those_of_its_schema(cls: type[Any]) -> None:
     """By them a record that was written under an older schema is completed."""
     listed = {field["name"]: field for field in current_schemas()[cls.__name__]["fields"]}
     for field in fields(cls):
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        if default is MISSING:
+        default = field.default if field.default_factory is NODEFAULT else field.default_factory()
+        if default is NODEFAULT:
             assert "default" not in listed[field.name], field.name
         else:
             expected = listed[field.name]["default"]

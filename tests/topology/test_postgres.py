@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -12,6 +11,7 @@ from bytewax.inputs import DynamicSource, StatelessSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.testing import run_main
 from confluent_kafka import Consumer, TopicPartition
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from schemas.codec import decode, encode

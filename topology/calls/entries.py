@@ -12,7 +12,9 @@ handed to the side as an effect that follows the commit. An entry that is *waiti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from schemas.codec import encode
 from schemas.identifiers import PaymentIntentId, TransactionId

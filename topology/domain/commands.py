@@ -5,7 +5,7 @@ Reads the intent and the command, nothing else; the interpreter drives it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from schemas.commands import (
     Authorize,

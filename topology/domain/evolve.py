@@ -7,7 +7,9 @@ up the events of one decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from schemas.commands import CreatePaymentIntent, PaymentCommand
 from schemas.identifiers import CommandId, TransactionId, event_id, opened_transaction_id

@@ -7,7 +7,7 @@ the last one's `payment_intent` as the state, and replies.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from schemas.commands import CreatePaymentIntent, PaymentCommand, ResolveTransaction, ReturnFromChallenge
 from schemas.identifiers import CommandId

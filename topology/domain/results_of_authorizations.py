@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from schemas.payment import CaptureMethod, NextAction, PaymentIntent, Transaction, TransactionStatus
 from schemas.processing import Outcome, ProcessorResult

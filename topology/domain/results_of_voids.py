@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from schemas.payment import PaymentIntent, Transaction, TransactionStatus, TransactionType, VoidReason
 from schemas.processing import AuthorizationState, Outcome, ProcessorResult

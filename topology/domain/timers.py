@@ -7,7 +7,7 @@ short it was, without a duration being known here.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from schemas.payment import PaymentIntent, PaymentIntentStatus, Transaction, TransactionStatus, TransactionType
 from schemas.processing import TimerFired

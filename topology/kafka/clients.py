@@ -23,6 +23,10 @@ _REPORT_EVERY_SECONDS = 10.0
 
 Setting = str | int | float | bool
 
+# A broker that stands still keeps its connections, and a fetch that waits on one would stand still with it for a minute
+# after its partitions have moved to other brokers. (A transactional producer's is its transaction's time-out anyway.)
+_CONSUMER_SOCKET_TIMEOUT_MS = 6_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaConfig:
@@ -85,6 +89,7 @@ def member_consumer(config: KafkaConfig, *, group: str, instance: str) -> Consum
             # An offset that is gone is lost input: stop and say so.
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
+            "socket.timeout.ms": _CONSUMER_SOCKET_TIMEOUT_MS,
             "fetch.wait.max.ms": 50,
             "fetch.error.backoff.ms": 50,
             "fetch.queue.backoff.ms": 10,
@@ -103,6 +108,7 @@ def _reader(config: KafkaConfig, *, client: str, isolation: str) -> Consumer:
             "isolation.level": isolation,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
+            "socket.timeout.ms": _CONSUMER_SOCKET_TIMEOUT_MS,
             "fetch.wait.max.ms": 50,
             "fetch.error.backoff.ms": 50,
         }

@@ -7,7 +7,10 @@ follows the commit all the same. Driven by `topology.reconciliation` with the st
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from schemas.codec import encode
 from schemas.identifiers import PaymentIntentId, TransactionId
@@ -118,7 +121,7 @@ class Watch:
         answer = looked_up.answer
         if answer.outcome is Outcome.not_sent:
             # One that could not be asked brought no answer, like one that was not answered.
-            answer = replace(answer, outcome=Outcome.unknown)
+            answer = dataclasses.replace(answer, outcome=Outcome.unknown)
         result = answer.result(self._key, lookup, kind=CallKind.lookup, source=ResultSource.lookup, at=self._now)
         self.outputs.append(Produce(PROCESSOR_RESULTS.name, self._partition, self._key, encode(result)))
         if result.outcome is Outcome.not_found and self._may_repeat(lookup):

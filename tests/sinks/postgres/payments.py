@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.identifiers import MerchantId, PaymentIntentId, TransactionId, event_id, payment_intent_id, transaction_id
 from schemas.payment import (

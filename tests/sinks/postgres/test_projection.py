@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from schemas.payment import PaymentEvent

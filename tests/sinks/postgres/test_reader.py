@@ -7,13 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
 
 from schemas.payment import PaymentEvent

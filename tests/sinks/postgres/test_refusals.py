@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from schemas.identifiers import PaymentIntentId
 from schemas.payment import PaymentEvent

@@ -6,8 +6,9 @@ Every move takes a chooser, so that Hypothesis (which shrinks) and a seeded walk
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol, TypeVar
+
+from msgspec.structs import replace
 
 from schemas.commands import (
     Authorize,

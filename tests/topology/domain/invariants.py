@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
+from msgspec.structs import replace
 
 from schemas.commands import PaymentCommand, ResolveTransaction
 from schemas.identifiers import event_id

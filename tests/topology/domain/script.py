@@ -8,7 +8,7 @@ refused by that name, with `! again` it is a replay, and otherwise it makes at l
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from schemas.commands import (
     Authorize,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from schemas.commands import Authorize, CancelPaymentIntent, CapturePayment, ResolveTransaction, ReturnFromChallenge
 from schemas.identifiers import MerchantId, fingerprint

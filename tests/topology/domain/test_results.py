@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from schemas.identifiers import opened_transaction_id
 from schemas.payment import CaptureMethod, ReplyTo, TransactionStatus

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.payment import PaymentEvent, PaymentIntent, Transaction

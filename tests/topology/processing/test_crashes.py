@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.processing import CallKind
 from tests.topology.domain.script import Payment
@@ -13,7 +14,7 @@ from topology.calls.slots import ProcessorLimits
 from topology.processing import ProcessingConfig
 from topology.processors import Capabilities, Cause
 
-DOES_NOT = replace(DEDUPLICATES, deduplicates=frozenset({CallKind.capture, CallKind.void}))
+DOES_NOT = dataclasses.replace(DEDUPLICATES, deduplicates=frozenset({CallKind.capture, CallKind.void}))
 NOTHING = Capabilities()
 
 
@@ -79,7 +80,7 @@ def test_the_kinds_are_told_apart() -> None:
 
 
 def test_beyond_the_promise_it_is_unknown() -> None:
-    rig = Rig(capabilities=replace(DEDUPLICATES, deduplication_seconds=60.0))
+    rig = Rig(capabilities=dataclasses.replace(DEDUPLICATES, deduplication_seconds=60.0))
     until_captured(rig)
     rig.clock.advance(61.0)
     restart(rig)

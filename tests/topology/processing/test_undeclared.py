@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
+from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from schemas.processing import CallKind
@@ -13,7 +14,7 @@ from topology.calls.slots import ProcessorLimits
 from topology.processing import ProcessingConfig
 from topology.processors import Capabilities, Cause
 
-DOES_NOT = replace(DEDUPLICATES, deduplicates=frozenset({CallKind.capture, CallKind.void}))
+DOES_NOT = dataclasses.replace(DEDUPLICATES, deduplicates=frozenset({CallKind.capture, CallKind.void}))
 NO_SLOT = ProcessingConfig(default_limits=ProcessorLimits(in_flight_max=0))
 
 
@@ -42,7 +43,7 @@ def test_what_was_in_flight_rests_until_it_is_known_then_it_is_called_again() ->
     assert rig.engine.orders == []
     assert rig.results() == []
     assert rig.call() == before.call()
-    say(rig, replace(DEDUPLICATES, deduplication_seconds=7_200.0))
+    say(rig, dataclasses.replace(DEDUPLICATES, deduplication_seconds=7_200.0))
     assert rig.said() == [("authorize", "unknown", Cause.expired_before_send)], "the customer has gone"
 
     rig = authorizing().successor(silent=("a",))

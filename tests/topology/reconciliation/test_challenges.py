@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
+
+from msgspec.structs import replace
 
 from schemas.commands import ReturnFromChallenge
 from schemas.processing import CallKind, Outcome

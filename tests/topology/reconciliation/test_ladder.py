@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.processing import CallKind, Outcome, ResultSource
 from tests.topology.domain.script import Payment
@@ -15,7 +16,7 @@ from topology.processors import Answer, Capabilities
 from topology.reconciliation import ReconciliationTimes
 
 LADDER = [10.0, MINUTE, 5 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR, 6 * HOUR + DAY, 6 * HOUR + 2 * DAY, 6 * HOUR + 3 * DAY]
-NO_LOOKUP = replace(DEDUPLICATES, lookup=False)
+NO_LOOKUP = dataclasses.replace(DEDUPLICATES, lookup=False)
 LOOKUP_ONLY = Capabilities(lookup=True)
 NOTHING = Capabilities()
 
@@ -237,7 +238,7 @@ def test_each_processor_is_asked_so_many_at_once() -> None:
     rig = in_doubt("authorization", lookups_max=1)
     rig.advance(10.0)
     (order,) = rig.engine.running
-    other = replace(order, asked=replace(order.asked, processor="b"))
+    other = dataclasses.replace(order, asked=replace(order.asked, processor="b"))
     rig.side.committed([order, order, other])
     assert [each.asked.processor for each in rig.engine.running] == ["a", "b"]
     rig.engine.finish(Answer(outcome=Outcome.not_found))
