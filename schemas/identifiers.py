@@ -52,12 +52,11 @@ class InvalidIdentifier(ValueError):
 
 
 def _digest(*fields: str | bytes) -> bytes:
-    sha = hashlib.sha256()
+    parts: list[bytes] = []
     for field in fields:
         raw = field if isinstance(field, bytes) else field.encode()
-        sha.update(len(raw).to_bytes(4, "big"))
-        sha.update(raw)
-    return sha.digest()[:16]
+        parts += (len(raw).to_bytes(4, "big"), raw)
+    return hashlib.sha256(b"".join(parts)).digest()[:16]
 
 
 def payment_intent_id(*, merchant_id: MerchantId, livemode: bool, idempotency_key: str) -> PaymentIntentId:

@@ -5,10 +5,12 @@ Every writer of the co-partitioned topics uses it, so that consumers in any lang
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 
 __all__ = ["partition"]
 
+_WORDS = struct.Struct("<I")
 _SEED = 0x9747B28C
 _M = 0x5BD1E995
 _MASK = 0xFFFFFFFF
@@ -28,8 +30,8 @@ def _murmur2(data: bytes) -> int:
     length = len(data)
     h = _SEED ^ length
     whole = length - length % 4
-    for i in range(0, whole, 4):
-        k = int.from_bytes(data[i : i + 4], "little") * _M & _MASK
+    for (word,) in _WORDS.iter_unpack(data[:whole]):
+        k = word * _M & _MASK
         k = (k ^ k >> 24) * _M & _MASK
         h = (h * _M & _MASK) ^ k
     if length > whole:

@@ -13,7 +13,7 @@ one for each run of the flow.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 
 from prometheus_client import Counter
 
@@ -52,8 +52,11 @@ class Forgetting:
         self._margin_seconds = slack_seconds / 10
         self._latest = store.newest_at
         self._up_to: dict[int, Micros | None] = {}
-        self._resting: defaultdict[int, dict[str, Micros]] = defaultdict(dict)
-        """By shard: since when an intent rests; an older one may stand behind a newer one and waits for it then."""
+        self._resting: defaultdict[int, OrderedDict[str, Micros]] = defaultdict(OrderedDict)
+        """By shard: since when an intent rests; an older one may stand behind a newer one and waits for it then.
+
+        Not a plain dict: to find its first entry, all that were taken from its front are passed over each time.
+        """
         self._restored = [key for key, _value in store.items() if not key.startswith(_PREFIX)]
         """What may rest since before the restore; their shards are found out when it is their turn."""
         self._restored_at = self._rests_since()

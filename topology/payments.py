@@ -8,6 +8,7 @@ Driven by `topology.kafka`; every decision is `topology.domain.decide`.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from bytewax.dataflow import Dataflow
@@ -156,7 +157,12 @@ def _count(given: PaymentCommand | ProcessorResult | TimerFired, decision: Decis
         result = "replayed"
     else:
         result = decision.events[-1].type if decision.events else "unchanged"
-    DECISIONS.labels(type(given).__name__, result).inc()
+    _decisions(type(given).__name__, result).inc()
+
+
+@cache
+def _decisions(given: str, result: str) -> Counter:
+    return DECISIONS.labels(given, result)
 
 
 class FoldSide(NoSide):

@@ -22,10 +22,21 @@ from schemas.partitioner import partition as partition_of
 from schemas.payment import PaymentEvent, PaymentIntent
 from schemas.times import Micros, later
 from schemas.topics import Topic
-from topology.kafka import AfterCommit, FlowContext, FlowSpec, Injected, NoSide, Produce, Received, Side, StateStore
-from topology.kafka.items import EpochMark
+from topology.kafka import (
+    AfterCommit,
+    Clock,
+    FlowContext,
+    FlowSpec,
+    Injected,
+    NoSide,
+    Produce,
+    Received,
+    Side,
+    StateStore,
+)
+from topology.kafka.items import EpochMark, each
 
-__all__ = ["FakeClock", "FlowDriver", "key_of"]
+__all__ = ["Collect", "FakeClock", "FlowDriver", "OneEpoch", "key_of", "run_epoch"]
 
 Item = tuple[str, object]
 
@@ -122,16 +133,9 @@ class FlowDriver:
 
     def _run(self, items: list[Item], *, lost: bool) -> None:
         items = items + [(key, Injected(key, shard, value)) for key, shard, value in self.side.drain(1_000)]
-        written: list[object] = []
-        context = FlowContext(
-            source=_OneEpoch([*items, ("", EpochMark())]),
-            sink=_Collect(written),
-            store=self.store,
-            side=self.side,
-            partitions=self._partitions,
-            clock=self.clock,
+        written = run_epoch(
+            self._build, items, store=self.store, side=self.side, partitions=self._partitions, clock=self.clock
         )
-        run_main(self._build(context), epoch_interval=timedelta(days=-1))
         if lost:
             self.crash()
             return
@@ -147,7 +151,30 @@ class FlowDriver:
         self.side.committed(effects)
 
 
-class _OneEpoch(DynamicSource[Item]):
+def run_epoch(
+    build: Callable[[FlowContext], Dataflow],
+    items: list[Item],
+    *,
+    store: StateStore,
+    side: Side,
+    partitions: int,
+    clock: Clock,
+) -> list[object]:
+    """Run a flow on Bytewax for one epoch of these items, and hear what it wrote."""
+    written: list[object] = []
+    context = FlowContext(
+        source=OneEpoch([*items, ("", EpochMark())]),
+        sink=Collect(written),
+        store=store,
+        side=side,
+        partitions=partitions,
+        clock=clock,
+    )
+    run_main(build(context), epoch_interval=timedelta(days=-1))
+    return written
+
+
+class OneEpoch(DynamicSource[Item]):
     """Hands out one batch and ends."""
 
     def __init__(self, items: list[Item]) -> None:
@@ -168,7 +195,7 @@ class _OneEpochPartition(StatelessSourcePartition[Item]):
         return items
 
 
-class _Collect(FixedPartitionedSink[object, None]):
+class Collect(FixedPartitionedSink[object, None]):
     """Keeps what the flow wrote."""
 
     def __init__(self, written: list[object]) -> None:
@@ -189,7 +216,7 @@ class _CollectPart(StatefulSinkPartition[object, None]):
         self._written = written
 
     def write_batch(self, values: list[object]) -> None:
-        self._written.extend(values)
+        self._written.extend(each(values))
 
     def snapshot(self) -> None:
         return None

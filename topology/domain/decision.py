@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from schemas.identifiers import TransactionId
 from schemas.payment import PaymentEvent, ReplyTo
@@ -11,8 +11,7 @@ from topology.domain.refusals import DeadLetterCause, Refusal
 __all__ = ["Decision", "refused"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """What an input does to a payment.
 
     `events` are numbered and carry the state; the last one's `payment_intent` is the new state, and no events means

@@ -7,8 +7,7 @@ up the events of one decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.commands import CreatePaymentIntent, PaymentCommand
@@ -33,8 +32,7 @@ __all__ = ["Change", "Recorder", "evolve", "open_payment_intent", "open_transact
 _OPENS_OR_CLOSES = (EventType.transaction_created, EventType.transaction_completed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """One step: what happened, the status after it, and the Transaction concerned as it is after it."""
 
     type: EventType
@@ -116,23 +114,14 @@ def evolve(intent: PaymentIntent, change: Change) -> PaymentIntent:
         if status is PaymentIntentStatus.requires_action:
             next_action = transaction.next_action if _asks(transaction) else intent.next_action
 
-    return PaymentIntent(
-        id=intent.id,
-        merchant_id=intent.merchant_id,
-        livemode=intent.livemode,
+    return replace(
+        intent,
         status=status,
-        amount_minor=intent.amount_minor,
-        currency=intent.currency,
-        capture_method=intent.capture_method,
         amount_capturable_minor=_capturable(intent, change),
         amount_received_minor=(
             intent.amount_received_minor if change.amount_received_minor is None else change.amount_received_minor
         ),
-        description=intent.description,
-        metadata=intent.metadata,
-        fingerprint=intent.fingerprint,
         sequence=intent.sequence + 1,
-        created_at=intent.created_at,
         updated_at=change.at,
         next_action=next_action,
         last_payment_error=error,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.payment import Transaction, TransactionStatus
@@ -36,8 +35,7 @@ NOT_SENT_FOR_GOOD = frozenset({"expired_before_send", "payment_method_unusable"}
 """Codes of an authorization that was not sent and that no other processor is asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """An input with its name.
 
     `transaction` is the one concerned, with the facts that came with the input; the table gives it its status.

@@ -163,7 +163,7 @@ def inputs(flow: Dataflow, context: FlowContext) -> KeyedStream[Input]:
     return readable
 
 
-def output(flow: Dataflow, outputs: KeyedStream[Output], context: FlowContext) -> None:
+def output(flow: Dataflow, outputs: KeyedStream[Output] | KeyedStream[list[Output]], context: FlowContext) -> None:
     """Write what the flow decided, in the epoch's transaction."""
     (around,) = context._around
     op.output("log", op.merge("writes", outputs, around), context.sink)

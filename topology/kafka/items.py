@@ -5,15 +5,16 @@ Every item on a stream is a pair (key, item); the key is the paymentIntentId, th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
 
 from schemas.codec import Record
 
-__all__ = ["AfterCommit", "Injected", "Input", "Output", "Produce", "Received"]
+__all__ = ["AfterCommit", "EpochMark", "Injected", "Input", "Output", "Produce", "Received", "each"]
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """A record read from one of the flow's input topics, decoded once, when it came in; `raw` is as it came."""
 
     key: str
@@ -24,8 +25,7 @@ class Received:
     raw: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Injected:
+class Injected(Struct, frozen=True):
     """What the flow's own side (a processor's answer, a timer that is due) brings in."""
 
     key: str
@@ -33,8 +33,7 @@ class Injected:
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class Produce:
+class Produce(Struct, frozen=True):
     """A message to write in the epoch's transaction; `value` is an encoded record, None a tombstone."""
 
     topic: str
@@ -43,17 +42,24 @@ class Produce:
     value: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class AfterCommit:
+class AfterCommit(Struct, frozen=True):
     """Something to do once the epoch that decided it has committed: handed to the flow's side."""
 
     effect: object
 
 
-@dataclass(frozen=True, slots=True)
-class EpochMark:
+class EpochMark(Struct, frozen=True):
     """Wakes the sink in an epoch whose inputs yield nothing to write, so that their offsets are committed."""
 
 
 Input = Received | Injected
 Output = Produce | AfterCommit
+
+
+def each(items: Iterable[object]) -> Iterator[object]:
+    """What is on its way to the log, one by one: the outputs of a keyed step travel as one item, a list."""
+    for item in items:
+        if isinstance(item, list):
+            yield from item
+        else:
+            yield item

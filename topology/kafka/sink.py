@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from topology.kafka.epoch import Run
 from topology.kafka.flow import FlowSpec, Side
-from topology.kafka.items import AfterCommit, Produce
+from topology.kafka.items import AfterCommit, Produce, each
 from topology.kafka.metrics import COMMITTED, EPOCH_SECONDS
 from topology.kafka.store import StateStore
 from topology.kafka.watchdog import Watchdog
@@ -114,7 +114,7 @@ class _TransactionPart(StatefulSinkPartition[object, None]):
         self._effects: list[object] = []
 
     def write_batch(self, values: list[Any]) -> None:
-        for value in values:
+        for value in each(values):
             if isinstance(value, Produce):
                 self._messages.append(value)
             elif isinstance(value, AfterCommit):

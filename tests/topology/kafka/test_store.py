@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from schemas.codec import encode
+from schemas.identifiers import PaymentIntentId
+from schemas.operations import Forgotten
+from schemas.processing import TimerFired
+from schemas.times import Micros
 from topology.kafka import StateStore
 
 
@@ -49,3 +56,27 @@ def test_what_is_restored_is_no_change() -> None:
     store.restore("never there", None)
     assert list(store.items()) == [("a", b"1")]
     assert store.take_changes() == []
+
+
+def test_a_record_that_was_saved_is_read_as_it_was_however_many_came_after() -> None:
+    store, timers = StateStore(), {f"pi_{number}": timer(number) for number in range(20_000)}
+    for key, saved in timers.items():
+        store.save(key, saved, partition=0)
+        assert store.load(key, TimerFired, partition=0) is saved
+    assert all(store.load(key, TimerFired, partition=0) == saved for key, saved in timers.items())
+    assert len(store) == len(timers) == len(store.take_changes())
+
+
+@pytest.mark.parametrize("value", [None, encode(Forgotten(up_to=Micros(1)))])
+def test_what_is_put_or_removed_afterwards_takes_the_place_of_a_saved_record(value: bytes | None) -> None:
+    store = StateStore()
+    store.save("a", timer(1), partition=0)
+    store.put("a", partition=0, value=value)
+    assert store.load("a", Forgotten, partition=0) == (None if value is None else Forgotten(up_to=Micros(1)))
+    store.save("a", None, partition=0)
+    assert store.load("a", Forgotten, partition=0) is None
+
+
+def timer(number: int) -> TimerFired:
+    at = Micros(number)
+    return TimerFired(payment_intent_id=PaymentIntentId(f"pi_{number}"), name="ladder", due_at=at, at=at)
