@@ -1,18 +1,22 @@
-"""Puts each long-running process together from its settings, and runs it until SIGTERM or SIGINT."""
+"""Puts each long-running process together from its settings, and runs it until SIGTERM or SIGINT.
+
+Each imports what it needs and nothing else: a process that was killed serves again the sooner.
+"""
 
 from __future__ import annotations
 
 import gc
 import signal
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from paystream.settings import Settings
-from topology import payments, postgres, processing, reconciliation
-from topology.calls.slots import ProcessorLimits
 from topology.kafka import FlowSpec, FlowStatus, KafkaConfig, NoSide, Side, StartOffsets, plain_producer, run_flow
 from topology.kafka.flow import BuildFlow
-from topology.processors import HttpJsonProcessor, HttpProcessorConfig, Processor
 from topology.serving import serve_health
+
+if TYPE_CHECKING:
+    from topology.processors import Processor
 
 __all__ = ["FLOWS", "run_ingress"]
 
@@ -46,6 +50,8 @@ def run_ingress(settings: Settings) -> None:
 
 def run_payments(settings: Settings) -> None:
     """Fold commands, results and timers."""
+    from topology import payments
+
     producer = plain_producer(_kafka(settings), client=f"payments-replies-{settings['instance']}")
     side = payments.RepliesSide(producer, forget_after_seconds=settings["forget_after_seconds"])
     _run(settings, payments.FLOW, payments.build, side=side)
@@ -53,6 +59,9 @@ def run_payments(settings: Settings) -> None:
 
 def run_processing(settings: Settings) -> None:
     """Call processors."""
+    from topology import processing
+    from topology.calls.slots import ProcessorLimits
+
     limits = ProcessorLimits(
         in_flight_max=settings["calls_in_flight"], deadline_seconds=settings["call_deadline_seconds"]
     )
@@ -66,6 +75,8 @@ def run_processing(settings: Settings) -> None:
 
 def run_reconciliation(settings: Settings) -> None:
     """Look up what is in doubt, and let deadlines pass."""
+    from topology import reconciliation
+
     *steps, every = settings["ladder_seconds"]
     side = reconciliation.ReconciliationSide(
         _processors(settings),
@@ -85,6 +96,7 @@ def run_reconciliation(settings: Settings) -> None:
 def run_postgres(settings: Settings) -> None:
     """Project events into the read model."""
     from sinks.postgres import ReadModelWriter
+    from topology import postgres
 
     projection = postgres.Projection(
         ReadModelWriter(settings["postgres_uri"]), slack_seconds=settings["read_model_slack_seconds"]
@@ -111,6 +123,8 @@ FLOWS: dict[str, tuple[Callable[[Settings], None], tuple[str, ...]]] = {
 
 
 def _processors(settings: Settings) -> Sequence[Processor]:
+    from topology.processors import HttpJsonProcessor, HttpProcessorConfig
+
     config = HttpProcessorConfig(
         name=CARD_NETWORK,
         base_url=settings["card_network_url"],

@@ -21,7 +21,7 @@ from schemas.reader import Read, reader
 from schemas.registry import latest_ids, registered_schemas
 from schemas.writer import Write, writer
 
-__all__ = ["CodecError", "Record", "decode", "encode", "record_name"]
+__all__ = ["HEADER_BYTES", "CodecError", "Record", "decode", "encode", "headers_of", "record_name"]
 
 Record = (
     commands.PaymentCommand
@@ -48,7 +48,7 @@ _CLASSES: dict[str, type[Any]] = {
     for name, cls in vars(module).items()
     if isinstance(cls, EnumType) or (isinstance(cls, type) and issubclass(cls, Struct) and cls is not Struct)
 }
-_HEADER_BYTES = 5
+HEADER_BYTES = 5
 
 # What Python raises on bytes that only look like a record.
 _CORRUPT = (LookupError, MemoryError, OverflowError, ValueError)
@@ -68,6 +68,11 @@ def record_name(data: bytes) -> str:
     return registered_schemas()[_schema_id(data)].record
 
 
+def headers_of(name: str) -> list[bytes]:
+    """How the messages of a record begin, one for each version of its schema."""
+    return [_header(schema.id) for schema in registered_schemas().values() if schema.record == name]
+
+
 def encode(record: Record) -> bytes:
     """The message of a record. A field that breaks the schema raises what Python makes of it: a bug, not an input."""
     header, write = _writer(type(record).__name__)
@@ -78,7 +83,7 @@ def decode(data: bytes) -> Record:
     """The record in a message; raises CodecError (not_framed, unknown_schema_id, corrupt)."""
     read = _reader(_schema_id(data))
     try:
-        record, end = read(data, _HEADER_BYTES)
+        record, end = read(data, HEADER_BYTES)
     except _CORRUPT as error:
         raise CodecError("corrupt", type(error).__name__) from error
     if end == len(data):
@@ -87,18 +92,22 @@ def decode(data: bytes) -> Record:
 
 
 def _schema_id(data: bytes) -> int:
-    if len(data) < _HEADER_BYTES or data[0] != 0:
+    if len(data) < HEADER_BYTES or data[0] != 0:
         raise CodecError("not_framed", f"{len(data)} bytes without the header")
-    schema_id = int.from_bytes(data[1:_HEADER_BYTES], "big")
+    schema_id = int.from_bytes(data[1:HEADER_BYTES], "big")
     if schema_id not in registered_schemas():
         raise CodecError("unknown_schema_id", str(schema_id))
     return schema_id
 
 
+def _header(schema_id: int) -> bytes:
+    return b"\x00" + schema_id.to_bytes(4, "big")
+
+
 @cache
 def _writer(name: str) -> tuple[bytes, Write]:
     schema_id = latest_ids()[name]
-    return b"\x00" + schema_id.to_bytes(4, "big"), writer(registered_schemas()[schema_id].schema)
+    return _header(schema_id), writer(registered_schemas()[schema_id].schema)
 
 
 @cache

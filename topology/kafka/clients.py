@@ -93,6 +93,8 @@ def member_consumer(config: KafkaConfig, *, group: str, instance: str) -> Consum
             "fetch.wait.max.ms": 50,
             "fetch.error.backoff.ms": 50,
             "fetch.queue.backoff.ms": 10,
+            # A member that assigned before it knew of a new topic does so again by then, and not after five minutes.
+            "topic.metadata.refresh.interval.ms": 10_000,
             "queued.min.messages": 10_000,
         }
     )

@@ -199,7 +199,9 @@ class Membership:
         if self._spec.changelog is not None:
             names.append(self._spec.changelog.name)
         counts = {name: len(known[name].partitions) if name in known else 0 for name in names}
-        if len(set(counts.values())) != 1 or 0 in counts.values():
+        if 0 in counts.values():
+            raise _unknown_topics([name for name, count in counts.items() if not count])
+        if len(set(counts.values())) != 1:
             raise NotCoPartitioned(f"{self._spec.name}: partition counts differ: {counts}")
         return counts[names[0]]
 
@@ -228,10 +230,17 @@ def failure_of(message: Message) -> Exception | None:
     return None
 
 
+def _unknown_topics(names: list[str]) -> KafkaException:
+    """For a moment some broker, or the member that assigns, does not know a new topic: the join is tried again."""
+    return KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"not known (yet): {', '.join(names)}"))
+
+
 def _shards(inputs: Iterable[Topic], partitions: list[TopicPartition]) -> tuple[int, ...]:
     """The shard numbers of an assignment, the same in every input topic."""
     by_topic = {topic.name: sorted(p.partition for p in partitions if p.topic == topic.name) for topic in inputs}
     shards = next(iter(by_topic.values()))
+    if any(by_topic.values()) and not all(by_topic.values()):
+        raise _unknown_topics([name for name, held in by_topic.items() if not held])
     if any(held != shards for held in by_topic.values()):
         raise NotCoPartitioned(f"shards differ by topic: {by_topic}")
     return tuple(shards)

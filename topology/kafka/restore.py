@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.codec import CodecError, record_name
-from schemas.times import Micros
+from schemas.codec import HEADER_BYTES, CodecError, headers_of, record_name
 from schemas.topics import Topic
 from topology.kafka.clients import KafkaConfig, changelog_consumer
 from topology.kafka.flow import FlowSpec
@@ -28,6 +28,7 @@ log = logging.getLogger("paystream.kafka")
 
 _BATCH = 10_000
 _WAIT_SECONDS = 0.05
+_NEVER = 1 << 63
 
 
 def restore(
@@ -77,34 +78,43 @@ def _apply(
 
     What cannot be read is only noted: a later record of its key is what an operator mends it with.
     """
-    shard = message.partition()
-    offset = message.offset()
+    shard, offset, error = message.partition(), message.offset(), message.error()
     assert shard is not None
     assert offset is not None
-    error = message.error()
-    if error is not None:
-        if error.code() != KafkaError._PARTITION_EOF:
-            raise KafkaException(error)
+    if error is None:
+        _take(message, store, changelog, unreadable)
+        # Markers occupy offsets, so the end may be reached by the news of it only.
+        reached = offset + 1
+    elif error.code() == KafkaError._PARTITION_EOF:
         reached = offset
     else:
-        raw_key, value = message.key(), message.value()
-        key = raw_key.decode(errors="backslashreplace") if isinstance(raw_key, bytes) else ""
-        reason = None if value is None else _unreadable(value, changelog) if raw_key == key.encode() else "no_key"
-        if reason is not None:
-            unreadable[key] = UnreadableState(changelog.name, shard, key, offset=offset, reason=reason)
-        elif unreadable:
-            unreadable.pop(key, None)
-        store.restore(key, value, at=Micros(message.timestamp()[1] * 1000))
-        reached = offset + 1
-    # Markers occupy offsets, so the end may be reached by the news of it only.
-    if shard in behind and reached >= behind[shard]:
+        raise KafkaException(error)
+    if reached >= behind.get(shard, _NEVER):
         del behind[shard]
 
 
-def _unreadable(value: bytes, changelog: Topic) -> str | None:
+def _take(message: Message, store: StateStore, changelog: Topic, unreadable: dict[str, UnreadableState]) -> None:
+    """This runs for every record of a changelog, while nobody is served: so what is common comes first."""
+    raw_key, value = message.key(), message.value()
+    key = raw_key.decode(errors="backslashreplace") if isinstance(raw_key, bytes) else ""
+    if raw_key != key.encode() or not (value is None or value[:HEADER_BYTES] in _headers(changelog)):
+        reason = "no_key" if raw_key != key.encode() else _unreadable(value or b"")
+        shard, offset = message.partition() or 0, message.offset()
+        unreadable[key] = UnreadableState(changelog.name, shard, key, offset=offset, reason=reason)
+    elif unreadable:
+        unreadable.pop(key, None)
+    store.restore(key, value, at_ms=message.timestamp()[1])
+
+
+@cache
+def _headers(changelog: Topic) -> frozenset[bytes]:
+    """How every record that may lie in a changelog begins."""
+    return frozenset(header for name in changelog.records for header in headers_of(name))
+
+
+def _unreadable(value: bytes) -> str:
     """Why a value is no record of this changelog, as far as its header tells."""
     try:
-        name = record_name(value)
+        return f"wrong_record: {record_name(value)}"
     except CodecError as error:
         return str(error)
-    return None if name in changelog.records else f"wrong_record: {name}"

@@ -17,7 +17,6 @@ __all__ = ["StateStore", "UnreadableState"]
 
 R = TypeVar("R", bound=Record)
 
-_UNKNOWN = Micros(0)
 _RECENT_MAX = 4_096
 
 
@@ -42,8 +41,12 @@ class StateStore:
         self._recent: dict[str, Record] = {}
         self._before: dict[str, Record] = {}
         """The records of the keys used last, in two generations: once the newer is full, it becomes the older."""
-        self.newest_at = _UNKNOWN
+        self._newest_ms = 0
+
+    @property
+    def newest_at(self) -> Micros:
         """The latest of the times at which what was restored had been appended."""
+        return Micros(self._newest_ms * 1_000)
 
     def get(self, key: str) -> bytes | None:
         """The encoded record of a key, with the open epoch's changes."""
@@ -83,9 +86,10 @@ class StateStore:
             self._values[key] = value
         self._changed[key] = partition
 
-    def restore(self, key: str, value: bytes | None, *, at: Micros = _UNKNOWN) -> None:
+    def restore(self, key: str, value: bytes | None, *, at_ms: int = 0) -> None:
         """Apply a changelog record, appended at that time: already durable, so no change of the open epoch."""
-        self.newest_at = max(self.newest_at, at)
+        if at_ms > self._newest_ms:
+            self._newest_ms = at_ms
         if value is None:
             self._values.pop(key, None)
         else:
