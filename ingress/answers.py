@@ -32,14 +32,14 @@ class Answers:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def of_reply(self, asked: Asked, reply: CommandReply) -> Response:
-        """What the fold said."""
+    def of_reply(self, asked: Asked, reply: CommandReply, *, at: Micros) -> Response:
+        """What the fold said to the command of that time."""
         if reply.refusal is not None:
             raise refused(reply.refusal)
         intent = reply.payment_intent
         if intent is None or not asked.may_see(intent):
             raise Problem.unknown_payment_intent()
-        return self._of_intent(asked, intent, replayed=reply.replayed)
+        return self._of_intent(asked, intent, replayed=reply.replayed or asked.is_repeated(intent, at=at))
 
     async def of_known(self, asked: Creation, known: PaymentIntent) -> Response:
         """The intent was there before it was to be created: as it stands now, like a read of its status."""
@@ -57,13 +57,13 @@ class Answers:
             await asyncio.sleep(min(_REPLAY_POLL_SECONDS, remaining_seconds))
         return self._accepted(asked)
 
-    async def of_silence(self, asked: Asked, *, wait: bool) -> Response:
-        """No reply in time, or doubt whether the command arrived."""
+    async def of_silence(self, asked: Asked, *, at: Micros, wait: bool) -> Response:
+        """No reply in time to the command of that time, or doubt whether it arrived."""
         answers = self._services.given.metrics.answers_without_reply
         intent = await self._glance(asked, timeout_seconds=LAST_LOOK_SECONDS)
         if intent is not None and asked.is_done_in(intent) and not (wait and is_processing(intent)):
             answers.labels("read_model").inc()
-            return self._of_intent(asked, intent)
+            return self._of_intent(asked, intent, replayed=asked.is_repeated(intent, at=at))
         answers.labels("accepted").inc()
         return self._accepted(asked)
 
@@ -76,7 +76,8 @@ class Answers:
         if asked.contradicts(intent):
             raise refused("idempotency_mismatch")
         if asked.is_done_in(intent):
-            return self._of_intent(asked, intent, replayed=True)
+            # As the fold says it: a cancel of what another request had canceled is no replay.
+            return self._of_intent(asked, intent, replayed=asked.was_carried_out_in(intent, reply.command_id))
         if intent.status is PaymentIntentStatus.canceled:
             raise refused("already_canceled")
         if intent.status is PaymentIntentStatus.succeeded:
@@ -96,7 +97,7 @@ class Answers:
             raise refused("idempotency_mismatch")
         return intent
 
-    def _of_intent(self, asked: Asked, intent: PaymentIntent, *, replayed: bool = False) -> Response:
+    def _of_intent(self, asked: Asked, intent: PaymentIntent, *, replayed: bool) -> Response:
         headers = {"location": self._services.status_url(intent.id)}
         if replayed:
             headers["idempotent-replayed"] = "true"

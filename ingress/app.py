@@ -26,7 +26,7 @@ __all__ = ["build_app"]
 def build_app(given: Dependencies) -> Starlette:
     """The application, on what it is given; its lifespan opens and closes `given.resources`.
 
-    `app.state.hurry()` makes all requests that wait for a reply answer now, with what is known.
+    `app.state.hurry()` makes all requests that wait, and those to come, answer soon, with what is known.
     """
     services = Services(given)
     payment_intents = PaymentIntents(services)
@@ -57,7 +57,7 @@ def build_app(given: Dependencies) -> Starlette:
         exception_handlers={Problem: respond, HTTPException: respond_to_http, Exception: respond_to_bug},
         lifespan=lifespan,
     )
-    app.state.hurry = services.exchange.hurry
+    app.state.hurry = services.hurry
     # A path with a slash too many is another path; the redirect would lose the body, and echo what was sent.
     app.router.redirect_slashes = False
     return app

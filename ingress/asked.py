@@ -85,6 +85,13 @@ class Asked(ABC):
         """Whether this very command is what the intent shows: where it is done, for all but a cancel."""
         return self.is_done_in(intent)
 
+    def is_repeated(self, intent: PaymentIntent, *, at: Micros) -> bool:
+        """Whether the intent shows what an earlier command had done under the same key, and not the one of that time.
+
+        The reply cannot tell by itself: processes that share a partition of replies hear each other's.
+        """
+        return False
+
     def reference(self) -> dict[str, Any]:
         """What is known of the outcome before there is one."""
         return {"id": self.payment_intent_id, "object": "payment_intent"}
@@ -106,6 +113,10 @@ class Creation(Asked):
     def is_done_in(self, intent: PaymentIntent) -> bool:
         """Whether the intent is there, which it is."""
         return intent.id == self.payment_intent_id
+
+    def is_repeated(self, intent: PaymentIntent, *, at: Micros) -> bool:
+        """The intent is as old as the command that opened it."""
+        return intent.created_at != at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +142,11 @@ class _OnTransaction(Asked):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionAsked(_OnTransaction):
     """An authorization, a capture or a void."""
+
+    def is_repeated(self, intent: PaymentIntent, *, at: Micros) -> bool:
+        """The Transaction keeps the time of its command."""
+        found = self.found_in(intent)
+        return found is not None and found.command_at not in (None, at)
 
     def reference(self) -> dict[str, Any]:
         """The Transaction and its intent."""

@@ -7,6 +7,7 @@ where the command asked for that. No reply within the time says nothing about th
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Any
 
 from ingress.ports import CommandLog, Delivery, EventLog, NotHandedOver, ReplyTopic, Waiter
@@ -49,7 +50,9 @@ class Exchange:
         self._replies = replies
         self._events = events
         self._answered_at: dict[int, float] = {}
-        self._deadlines: set[Deadline] = set()
+        # A request may wait for something else once it has its reply.
+        self._deadlines: weakref.WeakSet[Deadline] = weakref.WeakSet()
+        self._hurries = False
 
     def answered_seconds_ago(self, shard: int) -> float:
         """How long ago a command of that partition was last answered."""
@@ -70,6 +73,8 @@ class Exchange:
         """
         waiter = self._replies.expect(command.id, wait=command.wait)
         self._deadlines.add(deadline)
+        if self._hurries:
+            deadline.pass_now()
         try:
             first = await self._first(waiter, self._send(command), deadline)
             if first is None:
@@ -79,7 +84,6 @@ class Exchange:
                 return first
             return await _within(waiter.left_processing, deadline)
         finally:
-            self._deadlines.discard(deadline)
             self._replies.dismiss(waiter)
 
     async def tell(self, command: PaymentCommand) -> None:
@@ -88,7 +92,8 @@ class Exchange:
             raise _not_handed_over()
 
     def hurry(self) -> None:
-        """The process is about to end: who waits for a reply has waited long enough."""
+        """The process is about to end: who waits for a reply has waited long enough, and who comes does not wait."""
+        self._hurries = True
         for deadline in self._deadlines:
             deadline.pass_now()
 

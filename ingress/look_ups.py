@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from ingress.patience import Patience
 from ingress.ports import Clock, EventLog, ReadModel
 from ingress.problems import Problem
 from ingress.rounds import Rounds
@@ -36,10 +37,11 @@ class Found(NamedTuple):
 class LookUps:
     """Looks PaymentIntents up, many with one query."""
 
-    def __init__(self, *, read_model: ReadModel, events: EventLog, clock: Clock) -> None:
+    def __init__(self, *, read_model: ReadModel, events: EventLog, clock: Clock, patience: Patience) -> None:
         self._read_model = read_model
         self._events = events
         self._clock = clock
+        self._patience = patience
         self._rounds: Rounds[PaymentIntentId, Found] = Rounds(self._ask)
 
     async def find(self, payment_intent_id: PaymentIntentId) -> Found:
@@ -55,7 +57,7 @@ class LookUps:
     async def find_as_of(self, payment_intent_id: PaymentIntentId, watermark: Micros) -> PaymentIntent | None:
         """The PaymentIntent once the read model has come to the watermark; raises the 503 Problem after 10 s."""
         try:
-            async with asyncio.timeout(_WATERMARK_TIMEOUT_SECONDS):
+            async with self._patience.within(_WATERMARK_TIMEOUT_SECONDS):
                 while True:
                     found = await self.find(payment_intent_id)
                     if found.watermark >= watermark:

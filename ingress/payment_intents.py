@@ -47,9 +47,9 @@ class PaymentIntents:
         command = asked.command(at=self._given.clock.now(), reply_partition=self._services.exchange.reply_partition())
         reply = await self._services.exchange.ask(command, deadline)
         if reply is None:
-            answer = await self._answers.of_silence(asked, wait=False)
+            answer = await self._answers.of_silence(asked, at=command.at, wait=False)
         else:
-            answer = self._answers.of_reply(asked, reply)
+            answer = self._answers.of_reply(asked, reply, at=command.at)
         return _preference_applied(answer, wait_seconds)
 
     async def transact(self, request: Request) -> Response:
@@ -87,13 +87,13 @@ class PaymentIntents:
         )
         reply = await self._services.exchange.ask(command, deadline)
         if reply is None:
-            answer = await self._answers.of_silence(asked, wait=command.wait)
+            answer = await self._answers.of_silence(asked, at=command.at, wait=command.wait)
         elif reply.refusal == "unknown_payment_intent":
             answer = await self._answers.of_forgotten(asked, reply)
         elif command.wait and reply.replayed and reply.payment_intent and is_processing(reply.payment_intent):
             answer = await self._answers.of_repeated(asked, reply, deadline)
         else:
-            answer = self._answers.of_reply(asked, reply)
+            answer = self._answers.of_reply(asked, reply, at=command.at)
         return _preference_applied(answer, wait_seconds)
 
 

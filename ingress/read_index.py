@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ingress.metrics import Metrics
+from ingress.patience import Patience
 from ingress.ports import EventLog, Reading, ReadModel
 from ingress.problems import Problem
 from ingress.rounds import Rounds
@@ -43,10 +44,11 @@ class _Progress:
 class ReadIndex:
     """Reads PaymentIntents from the read model, none older than the log was when the read came in."""
 
-    def __init__(self, *, read_model: ReadModel, events: EventLog, metrics: Metrics) -> None:
+    def __init__(self, *, read_model: ReadModel, events: EventLog, metrics: Metrics, patience: Patience) -> None:
         self._read_model = read_model
         self._events = events
         self._metrics = metrics
+        self._patience = patience
         self._ends: Rounds[int, int | None] = Rounds(self._ask_ends)
         self._progress: dict[int, _Progress] = {}
 
@@ -58,7 +60,7 @@ class ReadIndex:
         if partitions is None:
             raise Problem.unavailable("not_ready", "The log has not been reached yet.")
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with self._patience.within(timeout_seconds):
                 return await self._current(payment_intent_id, partition(payment_intent_id, partitions))
         except TimeoutError:
             self._metrics.reads_behind.inc()

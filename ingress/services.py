@@ -11,6 +11,7 @@ from ingress.exchange import Exchange
 from ingress.keys import Keyring
 from ingress.look_ups import LookUps
 from ingress.metrics import Metrics
+from ingress.patience import Patience
 from ingress.ports import Clock, CommandLog, EventLog, ReadModel, ReplyTopic
 from ingress.read_index import ReadIndex
 
@@ -44,9 +45,19 @@ class Services:
 
     def __init__(self, given: Dependencies) -> None:
         self.given = given
+        self._patience = Patience()
         self.exchange = Exchange(log=given.log, replies=given.replies, events=given.events)
-        self.look_ups = LookUps(read_model=given.read_model, events=given.events, clock=given.clock)
-        self.read_index = ReadIndex(read_model=given.read_model, events=given.events, metrics=given.metrics)
+        self.look_ups = LookUps(
+            read_model=given.read_model, events=given.events, clock=given.clock, patience=self._patience
+        )
+        self.read_index = ReadIndex(
+            read_model=given.read_model, events=given.events, metrics=given.metrics, patience=self._patience
+        )
+
+    def hurry(self) -> None:
+        """The process is about to end: whoever waits, now or from now on, is answered with what is known."""
+        self.exchange.hurry()
+        self._patience.hurry()
 
     def status_url(self, payment_intent_id: str) -> str:
         """Where a PaymentIntent's status is read."""

@@ -207,9 +207,10 @@ class FakeFold:
     def _attempt(
         self, command: PaymentCommand, body: Authorize | CapturePayment | VoidPayment, known: PaymentIntent
     ) -> list[CommandReply]:
-        opened = a_transaction(
+        created = a_transaction(
             body.transaction_id, known, status=TransactionStatus.created, fingerprint=body.fingerprint
         )
+        opened = replace(created, command_at=command.at)
         processing = self._keep(
             replace(known, status=PaymentIntentStatus.processing, sequence=2, transactions=(opened,))
         )
