@@ -83,9 +83,28 @@ def _create(admin: AdminClient, wanted: list[Topic], *, partitions: int, replica
     return [topic.name for topic in missing]
 
 
-def drift(admin: AdminClient, topics: Iterable[Topic], *, partitions: int, replication_factor: int) -> list[Drift]:
-    """How the topics at the broker differ from the table. Raises KafkaException."""
+def drift(
+    admin: AdminClient,
+    topics: Iterable[Topic],
+    *,
+    partitions: int,
+    replication_factor: int,
+    patience_seconds: float = _VISIBLE_WITHIN_SECONDS,
+) -> list[Drift]:
+    """How the topics at the brokers differ from the table. Raises KafkaException.
+
+    Whichever broker is asked may not have heard yet of a topic that was just created: for so long it is asked again.
+    """
     wanted = list(topics)
+    until = time.monotonic() + patience_seconds
+    while True:
+        found = _drift(admin, wanted, partitions=partitions, replication_factor=replication_factor)
+        if time.monotonic() > until or not any(one.setting == "topic" for one in found):
+            return found
+        time.sleep(0.5)
+
+
+def _drift(admin: AdminClient, wanted: list[Topic], *, partitions: int, replication_factor: int) -> list[Drift]:
     known = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
     found: list[Drift] = []
     present = [topic for topic in wanted if topic.name in known]
@@ -99,7 +118,8 @@ def drift(admin: AdminClient, topics: Iterable[Topic], *, partitions: int, repli
         if count != partitions:
             found.append(Drift(topic=topic.name, setting="partitions", expected=str(partitions), found=str(count)))
     resources = {ConfigResource(ResourceType.TOPIC, topic.name): topic for topic in present}
-    for resource, future in admin.describe_configs(list(resources)).items():
+    described = admin.describe_configs(list(resources)) if resources else {}
+    for resource, future in described.items():
         values = future.result()
         topic = next(topic for topic in present if topic.name == resource.name)
         for setting, expected in _config(topic, replication_factor).items():

@@ -33,7 +33,8 @@ def topics() -> list[Topic]:
 
 
 def found(admin: AdminClient, topics: Sequence[Topic], *, partitions: int = 3) -> list[str]:
-    return [str(one) for one in drift(admin, topics, partitions=partitions, replication_factor=1)]
+    shape = {"partitions": partitions, "replication_factor": 1}
+    return [str(one) for one in drift(admin, topics, **shape, patience_seconds=1.0)]
 
 
 def test_creating_topics_twice_creates_them_once_and_as_the_table_says(admin: AdminClient, topics: list[Topic]) -> None:
