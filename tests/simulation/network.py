@@ -1,167 +1,254 @@
-"""The wires between processing, reconciliation and the card network: they lose, delay and break, by chance.
+"""The wires between the flows and the card network: they lose, delay and break, by chance.
 
 What the network books is the truth (`tests.topology.domain.network`); a call that is said to have failed may have
-arrived all the same, and may arrive later.
+arrived all the same, and may arrive later. A processor does what it promises and nothing better: the same key beyond
+that is a second hold or a second charge.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from schemas.processing import CallKind, Outcome
+from schemas.identifiers import PaymentIntentId, TransactionId
+from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource
+from schemas.times import Micros, later
 from tests.chaos.evidence import Booking
 from tests.harness.driver import FakeClock
 from tests.topology.domain.network import APPROVED, DECLINED, Answer, Call, Hold, Network
 from tests.topology.processing.rig import FakeEngine, not_sent, unknown
 from topology import processors
 from topology.calls.engine import Order
+from topology.processors import Capabilities, Cause
 
-__all__ = ["Wires"]
+__all__ = ["DEADLINE_SECONDS", "MOODS", "Wires", "promises"]
 
-_LATE_SECONDS_MAX = 120.0
+DEADLINE_SECONDS = 10.0
+LATE_SECONDS_MAX = 120.0
+HOLD_SECONDS = 3_600
+_REMEMBERED_SECONDS = 900.0
+# A processor remembers a key for longer than it promises: calls that left in time may arrive a little later.
+_REMEMBERED_BEYOND_SECONDS = 300.0
+_CAPTURE_BEFORE_SECONDS = 3_000
 _WHIMS = {
     APPROVED: 12,
     DECLINED: 2,
-    Answer(Outcome.challenge): 2,
+    Answer(Outcome.challenge): 5,
     replace(APPROVED, amount_minor=700): 1,
 }
+_ENDS = {"answered": 12, "lost": 3, "never": 2, "late": 4, "not_sent": 2}
+MOODS = (0.3, 1.0, 1.0, 4.0)
+"""By how much more often than usual a world does something."""
+
+Key = tuple[str, TransactionId]
+"""A processor and a Transaction: the reference under which something is booked."""
 
 
-@dataclass
+def promises(chance: random.Random, *, lapses: bool) -> Capabilities:
+    """What a processor of this world promises."""
+    kinds = {CallKind.authorize: 0.5, CallKind.capture: 0.4, CallKind.void: 0.8}
+    return Capabilities(
+        deduplicates=frozenset(kind for kind, likely in kinds.items() if chance.random() < likely),
+        lookup=chance.random() < 0.8,
+        deduplication_seconds=_REMEMBERED_SECONDS,
+        longest_hold_seconds=HOLD_SECONDS if lapses else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class _Late:
     """A call that will arrive, though its caller has been told otherwise."""
 
     order: Order
-    due_at: int
+    due_at: Micros
 
 
-@dataclass
 class Wires:
-    """Carries orders to the network and answers back, or not. `deduplicates`: the network knows a key again."""
+    """Carries orders to the network and answers back, or not."""
 
-    chance: random.Random
-    clock: FakeClock
-    deduplicates: bool
-    is_well: bool = False
-    network: Network = field(default_factory=lambda: Network(remembers_voids=True))
-    intents: dict[str, str] = field(default_factory=dict)
-    kinds: dict[str, CallKind] = field(default_factory=dict)
-    sent: Counter[str] = field(default_factory=Counter)
-    _captures: dict[str, int] = field(default_factory=dict)
-    _late: list[_Late] = field(default_factory=list)
+    def __init__(self, chance: random.Random, clock: FakeClock, promised: dict[str, Capabilities]) -> None:
+        self.is_well = False
+        self.network = Network(remembers_voids=True)
+        self.shown: set[str] = set()
+        """The authorizations whose challenge a customer was shown."""
+        self.bookings: dict[str, Booking] = {}
+        self._chance = chance
+        self._clock = clock
+        self._promised = promised
+        self._sent: Counter[str] = Counter()
+        self._first_at: dict[Key, Micros] = {}
+        self._of: dict[Key, tuple[PaymentIntentId, CallKind, int]] = {}
+        self._late: list[_Late] = []
+        self._ends = [weight * chance.choice(MOODS) for weight in _ENDS.values()]
+        self._whims = [weight * chance.choice(MOODS) for weight in _WHIMS.values()]
 
-    def serve(self, engine: FakeEngine) -> None:
-        """Let one of the engine's calls end somehow."""
+    @property
+    def next_late_at(self) -> Micros | None:
+        """When the next late call arrives."""
+        return min((late.due_at for late in self._late), default=None)
+
+    def serve(self, engine: FakeEngine) -> str | None:
+        """Let one of the engine's calls end somehow; says which and how."""
         if not engine.running:
-            return
-        order = self.chance.choice(engine.running)
+            return None
+        order = self._chance.choice(engine.running)
+        (end,) = ["answered"] if self.is_well else self._chance.choices(list(_ENDS), self._ends)
+        if engine.held_back is not None and self._chance.random() < 0.5:
+            end = "stopped"
         if order.kind is CallKind.lookup:
-            engine.finish(self._looked_up(order), order)
-            return
-        ends = ["answered"] if self.is_well else ["answered"] * 6 + ["lost", "never", "late", "not_sent"]
-        match self.chance.choice(ends):
-            case "answered":
-                engine.finish(self._arrive(order), order)
-            case "lost":
-                self._arrive(order)
-                engine.finish(unknown(), order)
-            case "late":
-                self._arrive_later(order)
-                engine.finish(unknown(), order)
-            case "never":
-                engine.finish(unknown(), order)
-            case "not_sent":
-                engine.finish(not_sent(), order)
+            answer = unknown() if end != "answered" else self._looked_up(order)
+        else:
+            answer = self._ended(order, end)
+        engine.finish(answer, order)
+        return f"{order.kind} of {order.asked.transaction_id} at {order.asked.processor}: {end}, {answer.outcome}"
 
     def abandon(self, engine: FakeEngine) -> None:
         """The process dies with its calls under way: each may arrive now, later or never."""
         for order in engine.running:
-            if order.kind is CallKind.lookup:
+            if order.kind is not CallKind.lookup:
+                self._ended(order, self._chance.choice(["lost", "late", "never"]))
+
+    def deliver_late(self) -> list[str]:
+        """Let arrive what is due, and end what was held for long enough."""
+        due = [late for late in self._late if late.due_at <= self._clock.at]
+        self._late = [late for late in self._late if late.due_at > self._clock.at]
+        arrived = [f"{one.order.kind} of {one.order.asked.transaction_id}: {self._arrive(one.order)}" for one in due]
+        for key, hold in self.network.holds.items():
+            longest = self._promised[key[0]].longest_hold_seconds
+            if hold not in (Hold.standing, Hold.challenged) or longest is None:
                 continue
-            match self.chance.choice(["now", "later", "never"]):
-                case "now":
-                    self._arrive(order)
-                case "later":
-                    self._arrive_later(order)
+            if later(self._first_at[key], seconds=longest) <= self._clock.at:
+                self.network.holds[key] = Hold.lapsed
+        return arrived
 
-    def deliver_late(self) -> None:
-        """Let arrive what is due."""
-        due = [late for late in self._late if late.due_at <= self.clock.at]
-        self._late = [late for late in self._late if late.due_at > self.clock.at]
-        for late in due:
-            self._arrive(late.order)
+    def customer(self) -> tuple[PaymentIntentId, str] | None:
+        """A customer passes a challenge, or fails it; says whose and how."""
+        open_ = self.challenged()
+        if not open_:
+            return None
+        key, passed = self._chance.choice(open_), self._chance.random() < 0.6
+        self.network.customer_ends_challenge(key, passed=passed)
+        self._book(key)
+        return self._of[key][0], f"challenge of {key[1]} {'passed' if passed else 'failed'}"
 
-    def customer(self) -> None:
-        """A customer passes a challenge, or fails it."""
-        open_ = [key for key, hold in self.network.holds.items() if hold is Hold.challenged]
-        if open_:
-            self.network.customer_ends_challenge(self.chance.choice(open_), passed=self.chance.random() < 0.6)
+    def challenged(self) -> list[Key]:
+        """The challenges that a customer can pass."""
+        return [key for key, hold in self.network.holds.items() if hold is Hold.challenged and key[1] in self.shown]
 
-    def bookings(self) -> list[Booking]:
-        """The network's books."""
-        return [
-            Booking(
-                reference=reference,
-                intent=self.intents[reference],
-                type={CallKind.authorize: "authorization"}.get(self.kinds[reference], self.kinds[reference]),
-                is_approved=answer.outcome is Outcome.approved and not self._has_lapsed(processor, reference),
-                amount=self._amount(processor, reference),
-                requests=self.sent[reference],
-            )
-            for (processor, reference), answer in self.network.answers.items()
+    def word(self) -> ProcessorResult | None:
+        """What the books say of something that was approved, long ago perhaps: as settlement has it, late and true."""
+        approved = [
+            key
+            for key, answer in self.network.answers.items()
+            if answer.outcome is Outcome.approved and self._of[key][1] is not CallKind.void
         ]
-
-    def _has_lapsed(self, processor: str, reference: str) -> bool:
-        return any(hold is Hold.lapsed and key == (processor, reference) for key, hold in self.network.holds.items())
-
-    def _amount(self, processor: str, reference: str) -> int:
-        if self.kinds[reference] is CallKind.authorize:
-            return next((held for key, held in self.network.held_minor.items() if key == (processor, reference)), 0)
-        return self._captures.get(reference, 0)
-
-    def _arrive(self, order: Order) -> processors.Answer:
-        asked = order.asked
-        reference = asked.transaction_id
-        self.sent[reference] += 1
-        self.intents[reference], self.kinds[reference] = order.payment_intent_id, order.kind
-        if order.kind is CallKind.authorize and not self.deduplicates:
-            assert self.sent[reference] == 1, f"{reference} would be a second hold"
-        call = Call(
-            kind=order.kind,
-            transaction_id=reference,
-            processor=asked.processor,
-            authorization_id=asked.authorization_id or reference,
-            amount_minor=asked.amount_minor,
+        if not approved:
+            return None
+        key = self._chance.choice(approved)
+        intent, _kind, amount_minor = self._of[key]
+        known_minor = self.network.answers[key].amount_minor
+        return ProcessorResult(
+            payment_intent_id=intent,
+            transaction_id=key[1],
+            processor=key[0],
+            call=CallKind.lookup,
+            outcome=Outcome.approved,
+            source=ResultSource.settlement,
+            at=self._clock.at,
+            amount_minor=amount_minor if known_minor is None else known_minor,
+            currency="usd",
+            processor_reference=f"{key[0]}_{key[1]}",
         )
-        (whim,) = self.chance.choices(list(_WHIMS), list(_WHIMS.values()))
+
+    def _ended(self, order: Order, end: str) -> processors.Answer:
+        match end:
+            case "answered":
+                return self._told(order, self._arrive(order))
+            case "lost":
+                self._arrive(order)
+            case "late":
+                seconds = self._chance.uniform(1.0, LATE_SECONDS_MAX)
+                self._late.append(_Late(order, later(self._clock.at, seconds=seconds)))
+            case "not_sent":
+                return not_sent()
+            case "stopped":
+                return not_sent(Cause.stopping)
+        return unknown()
+
+    def _arrive(self, order: Order) -> Answer:
+        asked = order.asked
+        key = (asked.processor, asked.transaction_id)
+        self._sent[asked.transaction_id] += 1
+        (whim,) = self._chance.choices(list(_WHIMS), self._whims)
         if self.is_well and order.kind is not CallKind.authorize:
             whim = APPROVED
-        answer = self.network.carry_out(call, whim)
-        if order.kind is CallKind.capture and answer.outcome is Outcome.approved:
-            self._captures[reference] = asked.amount_minor
-        return self._told(order, answer)
+        self._of.setdefault(key, (order.payment_intent_id, order.kind, asked.amount_minor))
+        first_at = self._first_at.setdefault(key, self._clock.at)
+        known = self.network.answers.get(key)
+        if known is not None and not self._remembers(order, first_at):
+            if order.kind is not CallKind.void:
+                if known.outcome is not Outcome.declined:
+                    self._book_again(key)
+                return known
+            # What is voided already is looked at again.
+            del self.network.answers[key]
+        answer = self.network.carry_out(
+            Call(
+                kind=order.kind,
+                transaction_id=asked.transaction_id,
+                processor=asked.processor,
+                authorization_id=asked.authorization_id or asked.transaction_id,
+                amount_minor=asked.amount_minor,
+            ),
+            whim,
+        )
+        self._book(key)
+        return answer
 
-    def _arrive_later(self, order: Order) -> None:
-        seconds = self.chance.uniform(1.0, _LATE_SECONDS_MAX)
-        self._late.append(_Late(order, self.clock.at + int(seconds * 1_000_000)))
+    def _remembers(self, order: Order, first_at: Micros) -> bool:
+        seconds = _REMEMBERED_SECONDS + _REMEMBERED_BEYOND_SECONDS
+        is_fresh = self._clock.at < later(first_at, seconds=seconds)
+        return is_fresh and order.kind in self._promised[order.asked.processor].deduplicates
+
+    def _book(self, key: Key) -> None:
+        """Note in the books what was answered under this reference; a declined one is no booking over another's."""
+        intent, kind, amount_minor = self._of[key]
+        answer, is_hold = self.network.answers[key], kind is CallKind.authorize
+        known = self.bookings.get(key[1])
+        is_approved = answer.outcome is Outcome.approved
+        if known is not None and known.is_approved and not is_approved:
+            return
+        self.bookings[key[1]] = Booking(
+            reference=key[1],
+            intent=intent,
+            type="authorization" if is_hold else kind.value,
+            is_approved=is_approved,
+            amount=self.network.held_minor.get(key, 0) if is_hold else amount_minor if is_approved else 0,
+            requests=self._sent[key[1]],
+        )
+
+    def _book_again(self, key: Key) -> None:
+        """The same call, executed once more by a processor that does not know its key again."""
+        again = f"{key[1]} again"
+        self.bookings[again] = replace(self.bookings[key[1]], reference=again)
 
     def _looked_up(self, order: Order) -> processors.Answer:
-        if not self.is_well and self.chance.random() < 0.3:
-            return unknown()
         asked = order.asked
         return self._told(order, self.network.look_up((asked.processor, asked.transaction_id)))
 
     def _told(self, order: Order, answer: Answer) -> processors.Answer:
-        is_approved = answer.outcome is Outcome.approved
-        amount = order.asked.amount_minor if answer.amount_minor is None else answer.amount_minor
+        asked, is_approved = order.asked, answer.outcome is Outcome.approved
+        is_hold = is_approved and asked.call is CallKind.authorize
+        first_at = self._first_at.get((asked.processor, asked.transaction_id), self._clock.at)
+        amount_minor = asked.amount_minor if answer.amount_minor is None else answer.amount_minor
         return processors.Answer(
             outcome=answer.outcome,
-            amount_minor=amount if is_approved else None,
-            currency=order.asked.currency if is_approved else None,
+            amount_minor=amount_minor if is_approved else None,
+            currency=asked.currency if is_approved else None,
             code=answer.code,
             authorization_state=answer.state,
-            processor_reference=f"cn_{order.asked.transaction_id}",
+            processor_reference=f"{asked.processor}_{asked.transaction_id}",
             challenge_url="http://network.test/challenge" if answer.outcome is Outcome.challenge else None,
+            capture_before=later(first_at, seconds=_CAPTURE_BEFORE_SECONDS) if is_hold else None,
         )

@@ -1,306 +1,300 @@
-"""A world by seed: three flows on one log, merchants, a network, a read model that lags, and crashes at any epoch.
+"""A world by seed: three flows on one log, merchants, a network, a read model that lags, and crashes at any moment.
 
 Every step is drawn from the seed's generator, so a failing seed is a failing history, each time. The flows are the real
-ones on Bytewax (`tests.harness.driver`); the log, the clock, the network and the merchants are simulated. What comes of
-it is judged by the checker of the chaos suite.
+ones; the log, the clock, the network and the merchants are simulated. After `STEPS` moves nothing breaks any more, time
+passes until nothing is open, and the checker of the chaos suite judges what came of it (`evidence`).
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
-from schemas.codec import Record
-from schemas.commands import (
-    Authorize,
-    CancelPaymentIntent,
-    CapturePayment,
-    CommandBody,
-    CreatePaymentIntent,
-    PaymentCommand,
-    ReturnFromChallenge,
-    VoidPayment,
-)
-from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, TransactionId, payment_intent_id
-from schemas.partitioner import partition
-from schemas.payment import Actor, ActorType, CaptureMethod, PaymentEvent
-from schemas.processing import CallKind
+from schemas.identifiers import PaymentIntentId, payment_intent_id
+from schemas.payment import PaymentEvent, PaymentIntent
 from schemas.times import Micros, later
-from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, PROCESSOR_RESULTS, TIMERS
-from tests.chaos.checker import check
-from tests.chaos.collect import step_of
-from tests.chaos.evidence import Evidence, Row
-from tests.harness.driver import FakeClock, FlowDriver
-from tests.simulation.network import Wires
-from tests.topology.processing.rig import BootClock, FakeEngine, StubProcessor
-from topology import payments, processing, reconciliation
-from topology.processors import Capabilities
+from schemas.topics import EVENTS, PROCESSOR_RESULTS, Topic
+from tests.harness.driver import FakeClock
+from tests.simulation.epochs import DirectEpochs, Epochs
+from tests.simulation.flows import flows
+from tests.simulation.log import SimulatedLog
+from tests.simulation.merchants import MERCHANT, Merchants
+from tests.simulation.network import DEADLINE_SECONDS, MOODS, Wires, promises
+from tests.simulation.process import Flow, Process, SkewedClock
+from tests.simulation.read_model import ReadModel
+from tests.topology.processing.rig import BootClock, StubProcessor
 
-__all__ = ["World"]
+__all__ = ["STEPS", "World"]
 
-MERCHANT = MerchantId("mer_a")
-PARTITIONS = 2
-FORGET_AFTER_SECONDS = 60.0
-_STEPS = 250
-_HORIZON_SECONDS = 40 * 86_400.0
-_HEALING_STEPS_MAX = 400
+STEPS = 260
+_PARTITIONS = 2
+_INTENTS = 6
+_SKEW_SECONDS_MAX = 5.0
+_OPEN_SECONDS_MAX = 10.0
+_PACES = (0.05, 1.0, 1.0)
+"""How often a flow gets its turn, against the others."""
+_LAGS = (0.2, 0.5, 0.95)
+"""How often a source that is busy with what its side brings leaves the log for later."""
+_SLEEP_MOVES = (5, 40)
+_PASSING_SECONDS = (0.2, 1.0, 5.0, 12.0, 70.0, 400.0, 4_000.0)
+_PASSING_WEIGHTS = (8, 16, 12, 12, 12, 4, 1)
 
-
-class _Flow:
-    """A flow and how far it has read each of its topics."""
-
-    def __init__(self, driver: FlowDriver, engine: FakeEngine | None) -> None:
-        self.driver = driver
-        self.engine = engine
-        self.read_up_to: defaultdict[str, int] = defaultdict(int)
+Tell = Callable[[str], None]
 
 
 class World:
-    """Everything that a seed needs."""
+    """Everything that a seed needs. `tell` hears every move as a sentence."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, epochs: type[Epochs] = DirectEpochs, tell: Tell | None = None) -> None:
         self.chance = random.Random(seed)
         self.clock = FakeClock()
-        self.boot = BootClock()
-        deduplicated = {CallKind.capture, CallKind.void} | (
-            {CallKind.authorize} if self.chance.random() < 0.5 else set()
-        )
-        self.wires = Wires(self.chance, self.clock, deduplicates=CallKind.authorize in deduplicated)
-        promised = Capabilities(
-            deduplicates=frozenset(deduplicated),
-            lookup=True,
-            deduplication_seconds=86_400.0,
-            longest_hold_seconds=7 * 86_400,
-        )
-        self.log: defaultdict[str, list[Record]] = defaultdict(list)
-        self.flows = self._make_flows(promised)
-        self.read_model_up_to = 0
+        self.log = SimulatedLog(_PARTITIONS)
+        self.last: dict[PaymentIntentId, PaymentIntent] = {}
+        self.happenings: Counter[str] = Counter()
+        self._boot = BootClock()
+        self._epochs = epochs
+        self._tell = tell
+        self._move = 0
+        self._scanned = [0] * _PARTITIONS
+        lapses = self.chance.random() < 0.4
+        promised = {name: promises(self.chance, lapses=lapses) for name in ("a", "b")}
+        silent = self.chance.random() < 0.1
+        self._processors = [StubProcessor(name, None if silent else promised[name]) for name in promised]
+        self._promised = promised
+        self.wires = Wires(self.chance, self.clock, promised)
+        self.read_model = ReadModel(self.log, self._new_clock())
         self.intents = [
             payment_intent_id(merchant_id=MERCHANT, livemode=False, idempotency_key=f"{seed}-{number}")
-            for number in range(8)
+            for number in range(_INTENTS)
         ]
-        self._commands = self._asked = 0
+        self.merchants = Merchants(self.chance, self._new_clock(), self.log, self.read_model, self.intents, self.last)
+        self._flows = flows(self.chance, self._boot, self._processors, partitions=_PARTITIONS)
+        self._groups = [self._new_group(flow) for flow in self._flows]
+        self._paces = [self.chance.choice(_PACES) for _ in self._flows]
+        self._lag = self.chance.choice(_LAGS)
 
-    def run(self) -> list[str]:
-        """Live through the seed, heal, and hear the checker's findings."""
-        moves: list[tuple[int, Callable[[], None]]] = [
-            (30, self._a_flow_reads),
-            (12, self._a_merchant_asks),
-            (16, self._a_call_ends),
-            (4, self._time_passes),
-            (3, self._a_flow_dies),
-            (2, self.wires.customer),
-            (8, self._the_read_model_goes_on),
+    def live(self, steps: int = STEPS) -> None:
+        """Make so many moves, each by chance."""
+        goes_on: list[tuple[int, Callable[[], None]]] = [
+            (90, self._a_process_reads),
+            (40, self._a_call_ends),
+            (22, self._a_merchant_asks),
+            (9, self._the_read_model_goes_on),
         ]
-        weights, actions = [weight for weight, _ in moves], [action for _, action in moves]
-        for _ in range(_STEPS):
-            (action,) = self.chance.choices(actions, weights)
+        happens: list[tuple[int, Callable[[], None]]] = [
+            (16, self._a_customer_decides),
+            (5, self._time_passes),
+            (4, self._a_process_dies),
+            (4, self._a_process_sleeps),
+            (1, self._a_process_stops),
+            (1, self._a_group_rebalances),
+            (4, self._settlement_speaks),
+            (1, self._the_processors_speak),
+        ]
+        # Each world has a temper of its own: what is rare in one happens all the time in another.
+        weights = [*(often for often, _ in goes_on), *(often * self.chance.choice(MOODS) for often, _ in happens)]
+        actions = [action for _, action in (*goes_on, *happens)]
+        for action in self.chance.choices(actions, weights, k=steps):
             action()
-        self._heal()
-        return check(self._evidence())
+            self._move += 1
 
-    def _make_flows(self, promised: Capabilities) -> list[_Flow]:
-        stubs = [StubProcessor(name, promised) for name in ("a", "b")]
-        calls, lookups = FakeEngine(), FakeEngine()
-        processing_side = processing.ProcessingSide(
-            list(stubs),
-            processing.ProcessingConfig(),
-            partitions=PARTITIONS,
-            engine=calls,
-            boot_seconds=self.boot,
-        )
-        reconciliation_side = reconciliation.ReconciliationSide(
-            list(stubs),
-            reconciliation.ReconciliationTimes(),
-            partitions=PARTITIONS,
-            clock=self.clock,
-            engine=lookups,
-        )
-        payments_side = payments.FoldSide(forget_after_seconds=FORGET_AFTER_SECONDS)
-        return [
-            _Flow(self._driver(payments.FLOW, payments.build, payments_side), None),
-            _Flow(self._driver(processing.FLOW, processing.build, processing_side), calls),
-            _Flow(self._driver(reconciliation.FLOW, reconciliation.build, reconciliation_side), lookups),
-        ]
+    def say(self, sentence: str) -> None:
+        """Put a move on record, where somebody listens."""
+        if self._tell is not None:
+            self._tell(f"{(self.clock.at - FakeClock().at) / 1_000_000:10.1f}  {sentence}")
 
-    def _driver(self, spec: object, build: object, side: object) -> FlowDriver:
-        return FlowDriver(spec, build, side=side, clock=self.clock, partitions=PARTITIONS)  # type: ignore[arg-type]
+    def processes(self) -> Iterator[Process]:
+        """All that run."""
+        for group in self._groups:
+            yield from group
 
-    # Moves.
+    # Moves of processes.
 
-    def _a_flow_reads(self) -> None:
-        flow = self.chance.choice(self.flows)
-        self._epoch(flow, lost=self.chance.random() < 0.06)
+    def _a_process_reads(self) -> None:
+        awake = [process for process in self.processes() if process.asleep_until <= self._move]
+        busy = [process for process in awake if process.is_open or process.unread()]
+        if awake:
+            (process,) = self.chance.choices(busy or awake, [self._pace(process) for process in busy or awake])
+            self._go_on(process)
 
-    def _epoch(self, flow: _Flow, *, lost: bool = False, limit: int = 4) -> bool:
-        """One epoch of some of what one of its topics has to say; whether there was anything."""
-        behind = [topic for topic in flow.driver.spec.inputs if flow.read_up_to[topic.name] < len(self.log[topic.name])]
-        topic = self.chance.choice(behind) if behind else flow.driver.spec.inputs[0]
-        start = flow.read_up_to[topic.name]
-        records = self.log[topic.name][start : start + self.chance.randint(1, limit)]
-        if lost and flow.engine is not None:
-            self.wires.abandon(flow.engine)
-        flow.driver.pipe(topic, *records, lost=lost)
-        if not lost:
-            flow.read_up_to[topic.name] += len(records)
-            self._publish(flow)
-        return bool(records)
+    def _go_on(self, process: Process) -> None:
+        """Begin an epoch, or end the one that is open; now and then the process does not live to see its end."""
+        if not process.is_open and not self._begin(process):
+            return
+        end = self.chance.random()
+        if end < 0.04:
+            self._die(process)
+        elif end < 0.93:
+            self.commit(process)
 
-    def _publish(self, flow: _Flow) -> None:
-        """What the epoch wrote can be read by the others."""
-        for topic in (EVENTS, PROCESSOR_RESULTS, TIMERS, DEAD_LETTERS):
-            self.log[topic.name].extend(flow.driver.read(topic))
-        flow.driver.effects.clear()
+    def _pace(self, process: Process) -> float:
+        return self._paces[self._flows.index(process.flow)]
 
-    def _a_flow_dies(self) -> None:
-        flow = self.chance.choice(self.flows)
-        if flow.engine is not None:
-            self.wires.abandon(flow.engine)
-        flow.driver.crash()
+    def _begin(self, process: Process) -> bool:
+        def places(is_busy: bool) -> list[tuple[Topic, int]]:
+            unread = [] if is_busy and self.chance.random() < self._lag else process.unread()
+            return self.chance.sample(unread, self.chance.randint(1, len(unread))) if unread else []
+
+        return process.begin(places, lambda: self.chance.randint(1, 4))
+
+    def commit(self, process: Process) -> None:
+        """End the epoch that is open: its effects are there for all."""
+        effects = process.commit()
+        if process.flow is self._flows[0]:
+            self.merchants.hear(effects)
+        if self._tell is not None:
+            self.say(f"{process.flow.spec.name}{list(process.shards)} commits")
+        self._scan()
+
+    def _scan(self) -> None:
+        """What the log says of each PaymentIntent now."""
+        for shard in range(_PARTITIONS):
+            events = self.log.entries(EVENTS, shard)
+            for entry in events[self._scanned[shard] :]:
+                event = entry.value
+                assert isinstance(event, PaymentEvent)
+                intent, told = event.payment_intent, event.transaction
+                self.last[intent.id] = intent
+                if told is not None and told.next_action is not None:
+                    self.wires.shown.add(told.id)
+                if self._tell is not None:
+                    about = "" if told is None else f" {told.type} {told.id} {told.status} at {told.processor}"
+                    self.say(f"  {intent.id} {event.sequence} {event.type}, {intent.status}{about} ({event.cause})")
+            self._scanned[shard] = len(events)
+
+    def _a_process_dies(self) -> None:
+        self._die(self._any_process())
+
+    def _die(self, process: Process) -> None:
+        """The process, or only its run: another takes over its shards where the log has them."""
+        how = f"dies {'in' if process.is_open else 'between'} epochs"
+        self.happenings[f"{process.flow.spec.name} {how}"] += 1
+        self.say(f"{process.flow.spec.name}{list(process.shards)} {how}")
+        if process.engine is not None:
+            self.wires.abandon(process.engine)
+        if self.chance.random() < 0.3:
+            process.rejoin(process.shards)
+            return
+        process.leave()
+        group = self._groups[self._flows.index(process.flow)]
+        group[group.index(process)] = self._new_process(process.flow, process.shards)
+
+    def _a_process_sleeps(self) -> None:
+        """It is paused, or slow; its calls go on, and their answers wait."""
+        process = self._any_process()
+        process.asleep_until = self._move + self.chance.randint(*_SLEEP_MOVES)
+        self.say(f"{process.flow.spec.name}{list(process.shards)} sleeps")
+
+    def _a_process_stops(self) -> None:
+        """A clean stop: nothing more is read, calls under way are awaited for a while."""
+        process = self._any_process()
+        self.happenings[f"{process.flow.spec.name} stops"] += 1
+        self.say(f"{process.flow.spec.name}{list(process.shards)} stops")
+        if process.is_open:
+            self.commit(process)
+        process.side.stop()
+        for _ in range(self.chance.randint(1, 8)):
+            if process.engine is not None:
+                self._serve(process)
+            if process.begin(lambda _: [], lambda: 0):
+                self.commit(process)
+            if process.side.idle():
+                break
+        self._die(process)
+
+    def _a_group_rebalances(self) -> None:
+        """Processes come and go: the shards are shared out anew."""
+        number = self.chance.randrange(len(self._flows))
+        for process in self._groups[number]:
+            if process.engine is not None:
+                self.wires.abandon(process.engine)
+            process.leave()
+        self._groups[number] = self._new_group(self._flows[number])
+        self.happenings[f"{self._flows[number].spec.name} rebalances"] += 1
+        self.say(f"{self._flows[number].spec.name} is {[list(one.shards) for one in self._groups[number]]} now")
+
+    def _new_group(self, flow: Flow) -> list[Process]:
+        shares: list[tuple[int, ...]] = [(0, 1)] if self.chance.random() < 0.5 else [(0,), (1,)]
+        return [self._new_process(flow, shards) for shards in shares]
+
+    def _new_process(self, flow: Flow, shards: tuple[int, ...]) -> Process:
+        return Process(flow, self.log, self._new_clock(), shards, self._epochs)
+
+    def _new_clock(self) -> SkewedClock:
+        return SkewedClock(self.clock, self.chance.uniform(-_SKEW_SECONDS_MAX, _SKEW_SECONDS_MAX))
+
+    def _any_process(self) -> Process:
+        return self.chance.choice(self.chance.choice(self._groups))
+
+    # Moves of everybody else.
 
     def _a_call_ends(self) -> None:
-        flow = self.chance.choice(self.flows[1:])
-        assert flow.engine is not None
-        self.wires.serve(flow.engine)
-        self._epoch(flow)
+        process = self.chance.choice(self.chance.choice(self._groups[1:]))
+        self._serve(process)
+        if process.asleep_until <= self._move and self.chance.random() < 0.7 * self._pace(process):
+            self._go_on(process)
 
-    def _time_passes(self) -> None:
-        self._let_pass(self.chance.choice([0.2, 1.0, 5.0, 12.0, 60.0, 400.0]))
-
-    def _let_pass(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        self.boot.seconds += seconds
-        self.wires.deliver_late()
-
-    def _the_read_model_goes_on(self) -> None:
-        self.read_model_up_to = self.chance.randint(self.read_model_up_to, len(self.log[EVENTS.name]))
+    def _serve(self, process: Process) -> None:
+        assert process.engine is not None
+        served = self.wires.serve(process.engine)
+        if served is not None:
+            self.say(served)
 
     def _a_merchant_asks(self) -> None:
-        intent = self.chance.choice(self.intents)
-        repeated = self.log[COMMANDS.name]
-        if repeated and self.chance.random() < 0.15:
-            again = self.chance.choice(repeated)
-            assert isinstance(again, PaymentCommand)
-            if not isinstance(again.body, CreatePaymentIntent):
-                self.log[COMMANDS.name].append(again)
-            return
-        body = self._likely(intent) if self.chance.random() < 0.7 else self.chance.choice(self._possible(intent))()
-        if body is not None:
-            self.log[COMMANDS.name].append(self._command(intent, body))
+        self.say(self.merchants.ask())
 
-    def _likely(self, intent: PaymentIntentId) -> CommandBody | None:
-        """What a merchant who has looked would ask next."""
-        create, authorize, _other_route, capture, void, cancel, come_back = self._possible(intent)
-        match self._last_status(intent):
-            case None:
-                return create()
-            case "requires_payment_method":
-                return self.chance.choice([authorize, authorize, authorize, cancel])()
-            case "requires_capture":
-                return self.chance.choice([capture, capture, void, cancel])()
-            case "requires_action":
-                return self.chance.choice([come_back, come_back, cancel])()
-            case _:
-                return create()
+    def _a_customer_decides(self) -> None:
+        decided = self.wires.customer()
+        if decided is not None:
+            intent, told = decided
+            self.say(told)
+            if self.chance.random() < 0.8:
+                self.merchants.come_back(intent)
 
-    def _possible(self, intent: PaymentIntentId) -> list[Callable[[], CommandBody | None]]:
-        self._asked += 1
-        number = self.chance.choice([self._asked, self.chance.randint(1, self._asked)])
-        transaction = TransactionId(f"tx_{number:06x}{intent[3:29]}")
-        return [
-            lambda: self._creation(intent),
-            lambda: Authorize(
-                transaction_id=transaction, payment_method="tok_visa", route=("a", "b"), fingerprint=b"a" * 16
-            ),
-            lambda: Authorize(
-                transaction_id=transaction, payment_method="tok_visa", route=("a",), fingerprint=b"b" * 16
-            ),
-            lambda: CapturePayment(transaction_id=transaction, fingerprint=b"c" * 16),
-            lambda: VoidPayment(transaction_id=transaction, fingerprint=b"v" * 16),
-            lambda: CancelPaymentIntent(transaction_id=transaction, fingerprint=b"x" * 16),
-            ReturnFromChallenge,
-        ]
+    def _settlement_speaks(self) -> None:
+        """It tells of what was approved, whatever has become of it since."""
+        word = self.wires.word()
+        if word is not None:
+            self.say(f"settlement says that {word.transaction_id} was approved at {word.processor}")
+            self.log.append(PROCESSOR_RESULTS, word.payment_intent_id, word, at=self.clock.now())
 
-    def _last_status(self, intent: PaymentIntentId) -> str | None:
-        known = [
-            event.payment_intent.status
-            for event in self.log[EVENTS.name]
-            if isinstance(event, PaymentEvent) and event.payment_intent.id == intent
-        ]
-        return known[-1] if known else None
+    def _the_processors_speak(self) -> None:
+        """From now on it is known what they promise."""
+        for processor in self._processors:
+            processor.capabilities = self._promised[processor.name]
 
-    def _creation(self, intent: PaymentIntentId) -> CreatePaymentIntent | None:
-        """As ingress does: found in the read model, it is no command; else it says up to when it was absent."""
-        events = [event for event in self.log[EVENTS.name] if isinstance(event, PaymentEvent)]
-        seen, unseen = events[: self.read_model_up_to], events[self.read_model_up_to :]
-        if any(event.payment_intent.id == intent for event in seen):
-            return None
-        shard = partition(intent, PARTITIONS)
-        later_ones = [event.at for event in unseen if partition(event.payment_intent.id, PARTITIONS) == shard]
-        absent_at = min([self.clock.at, *later_ones]) - 1_000
-        return CreatePaymentIntent(
-            amount_minor=1_999,
-            currency="usd",
-            capture_method=self.chance.choice(list(CaptureMethod)) if intent[-1] < "8" else CaptureMethod.automatic,
-            absent_at=Micros(absent_at),
-            fingerprint=b"f" * 16,
-        )
+    def _the_read_model_goes_on(self) -> None:
+        self.read_model.go_on(self.chance.randrange(_PARTITIONS), self.chance.choice([1, 4, None, None]))
 
-    def _command(self, intent: PaymentIntentId, body: CommandBody) -> PaymentCommand:
-        self._commands += 1
-        return PaymentCommand(
-            id=CommandId(f"cmd_{self._commands:032x}"),
-            payment_intent_id=intent,
-            merchant_id=MERCHANT,
-            livemode=False,
-            at=self.clock.now(),
-            actor=Actor(type=ActorType.key, id="key"),
-            body=body,
-        )
+    def _time_passes(self) -> None:
+        (seconds,) = self.chance.choices(_PASSING_SECONDS, _PASSING_WEIGHTS)
+        self.let_pass(seconds)
 
-    # The end.
+    def let_pass(self, seconds: float) -> None:
+        """Time goes on: no call takes longer than its deadline, no epoch longer than its transaction may be open."""
+        if seconds >= DEADLINE_SECONDS:
+            for process in self.processes():
+                while process.engine is not None and process.engine.running:
+                    self._serve(process)
+        if seconds >= _OPEN_SECONDS_MAX:
+            for process in list(self.processes()):
+                if process.is_open:
+                    self._die(process)
+        until = later(self.clock.at, seconds=seconds)
+        while (late_at := self.wires.next_late_at) is not None and late_at <= until:
+            self._move_clock(max(late_at, self.clock.at))
+        self._move_clock(until)
+        self.merchants.deliver()
 
-    def _heal(self) -> None:
-        """Nothing breaks any more: all is read, all calls are answered, and time passes until nothing is open."""
+    def _move_clock(self, at: Micros) -> None:
+        self._boot.seconds += (at - self.clock.at) / 1_000_000
+        self.clock.at = at
+        for arrived in self.wires.deliver_late():
+            self.happenings["late arrival"] += 1
+            self.say(f"late: {arrived}")
+
+    def get_well(self) -> None:
+        """Nothing breaks any more, and what processors promise is known."""
         self.wires.is_well = True
-        until = later(self.clock.at, seconds=_HORIZON_SECONDS)
-        pause = 1.0
-        for _ in range(_HEALING_STEPS_MAX):
-            self._drain()
-            if self.clock.at > until or not self._is_under_way():
-                return
-            self._let_pass(pause)
-            pause = min(pause * 1.3, 6 * 3_600.0)
-
-    def _drain(self) -> None:
-        """Until nobody has anything to say."""
-        for _ in range(200):
-            spoke = False
-            for flow in self.flows:
-                while flow.engine is not None and flow.engine.running:
-                    self.wires.serve(flow.engine)
-                before = sum(map(len, self.log.values()))
-                spoke |= self._epoch(flow, limit=50) or sum(map(len, self.log.values())) != before
-                spoke |= flow.engine is not None and bool(flow.engine.running)
-            if not spoke:
-                return
-
-    def _is_under_way(self) -> bool:
-        last = {
-            event.payment_intent.id: event.payment_intent
-            for event in self.log[EVENTS.name]
-            if isinstance(event, PaymentEvent)
-        }
-        return any(one.completed_at is None for intent in last.values() for one in intent.transactions)
-
-    def _evidence(self) -> Evidence:
-        events = [event for event in self.log[EVENTS.name] if isinstance(event, PaymentEvent)]
-        steps = [step_of(partition(event.payment_intent.id, PARTITIONS), n, event) for n, event in enumerate(events)]
-        rows = {
-            step.intent: Row(
-                intent=step.intent, sequence=step.sequence, status=step.status, received=step.received, legs=step.legs
-            )
-            for step in steps
-        }
-        return Evidence(history=(), steps=steps, rows=rows, bookings=self.wires.bookings())
+        self._the_processors_speak()

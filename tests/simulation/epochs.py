@@ -1,0 +1,103 @@
+"""Runs the dataflow of a flow for one epoch: on Bytewax itself, or by walking the same dataflow step by step.
+
+Bytewax takes milliseconds to start and to end, whatever the epoch holds; thousands of seeds cannot pay that. What the
+flow says is the `Dataflow` that its `build` returns, and its few steps are simple, so they are carried out here as
+Bytewax would. `test_seeds` holds the two against each other, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Protocol
+
+from bytewax.dataflow import Dataflow
+
+from tests.harness.driver import Collect, OneEpoch, run_epoch
+from topology.kafka import Clock, FlowContext, Side, StateStore
+
+__all__ = ["Build", "BytewaxEpochs", "DirectEpochs", "Epochs", "Item"]
+
+Item = tuple[str, object]
+Build = Callable[[FlowContext], Dataflow]
+
+
+class Epochs(Protocol):
+    """One life of a flow's process."""
+
+    def __init__(self, build: Build, *, store: StateStore, side: Side, partitions: int, clock: Clock) -> None: ...
+
+    def run(self, items: list[Item]) -> list[object]:
+        """What the flow writes upon these items."""
+
+
+class BytewaxEpochs:
+    """Every epoch a run of Bytewax."""
+
+    def __init__(self, build: Build, *, store: StateStore, side: Side, partitions: int, clock: Clock) -> None:
+        self._build = build
+        self._store = store
+        self._side = side
+        self._partitions = partitions
+        self._clock = clock
+
+    def run(self, items: list[Item]) -> list[object]:
+        """What the flow writes upon these items."""
+        return run_epoch(
+            self._build, items, store=self._store, side=self._side, partitions=self._partitions, clock=self._clock
+        )
+
+
+class DirectEpochs:
+    """The dataflow is built once, and each epoch walks through its steps."""
+
+    def __init__(self, build: Build, *, store: StateStore, side: Side, partitions: int, clock: Clock) -> None:
+        self._build = build
+        self._written: list[object] = []
+        self._context = FlowContext(
+            source=OneEpoch([]), sink=Collect(self._written), store=store, side=side, partitions=partitions, clock=clock
+        )
+
+    @cached_property
+    def _steps(self) -> list[Any]:
+        """Built when first needed: many a process dies before that."""
+        return self._build(self._context).substeps
+
+    def run(self, items: list[Item]) -> list[object]:
+        """What the flow writes upon these items."""
+        streams: dict[str, list[Item]] = {}
+        self._written.clear()
+        for step in self._steps:
+            match type(step).__name__:
+                case "input":
+                    streams[step.down.stream_id] = items
+                case "branch":
+                    given = streams[step.up.stream_id]
+                    streams[step.trues.stream_id] = [item for item in given if step.predicate(item)]
+                    streams[step.falses.stream_id] = [item for item in given if not step.predicate(item)]
+                case "stateful_batch":
+                    streams[step.down.stream_id] = _by_key(step.builder, streams[step.up.stream_id])
+                case "merge":
+                    ups = step.ups.stream_ids.values()
+                    streams[step.down.stream_id] = [item for up in ups for item in streams[up]]
+                case "output":
+                    part = step.sink.build_part(step.step_id, *step.sink.list_parts(), None)
+                    part.write_batch([item for _key, item in streams[step.up.stream_id]])
+                case other:
+                    raise NotImplementedError(other)
+        return list(self._written)
+
+
+def _by_key(builder: Callable[[None], Any], items: list[Item]) -> list[Item]:
+    """Each key's items together, in their order; the keys in Bytewax's, which is the alphabet's."""
+    values: defaultdict[str, list[object]] = defaultdict(list)
+    for key, item in items:
+        values[key].append(item)
+    outputs: list[Item] = []
+    for key in sorted(values):
+        logic = builder(None)
+        written, is_done = logic.on_batch(values[key])
+        assert is_done, "the keyed step keeps nothing: its state is the changelog"
+        outputs.extend((key, item) for item in written)
+    return outputs
