@@ -5,9 +5,16 @@ A connection is tuned after it is made and not by start-up options, which pooler
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 
-__all__ = ["REST_TIMEOUT_SECONDS", "conninfo", "session"]
+__all__ = ["REST_TIMEOUT_SECONDS", "conninfo", "ending_silence", "session"]
 
 REST_TIMEOUT_SECONDS = 5.0
 _CONNECT_TIMEOUT_SECONDS = 2
@@ -47,3 +54,27 @@ def session(*, statement_timeout_seconds: float, lock_timeout_seconds: float) ->
     }
     calls = [f"set_config('{name}', '{value}', false)" for name, value in values.items()]
     return f"SELECT {', '.join(calls)}"
+
+
+@contextlib.contextmanager
+def ending_silence(connection: Connection, *, seconds: float) -> Iterator[None]:
+    """Whatever waits for an answer in here fails after so long: for a peer that keeps the connection and says nothing.
+
+    A server's own time-outs do not come through such a peer (a pooler or a proxy that has lost the server, say), and
+    to the kernel it is alive. Raises psycopg.OperationalError, in place of waiting for ever.
+    """
+    # A descriptor of its own: that of the connection may be another's by the time when this one is over.
+    with socket.socket(fileno=os.dup(connection.fileno())) as own:
+        timer = threading.Timer(seconds, _shut_down, (own,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _shut_down(own: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        own.shutdown(socket.SHUT_RDWR)

@@ -23,7 +23,7 @@ from schemas.payment import PaymentEvent, PaymentIntent
 from schemas.times import Micros, to_datetime
 from sinks.postgres import merge
 from sinks.postgres.columns import Row, micros_of, row_of_event, row_of_intent, rows_of_transactions
-from sinks.postgres.connections import conninfo, session
+from sinks.postgres.connections import conninfo, ending_silence, session
 from sinks.postgres.errors import EventContradicted, EventRefused, OffsetsMoved, ReadModelUnavailable
 from sinks.postgres.text import restored_json
 
@@ -32,6 +32,9 @@ __all__ = ["Position", "Progress", "ReadModelWriter"]
 _STATEMENT_TIMEOUT_SECONDS = 30.0
 # Longer than the server lets a transaction rest that holds the offsets of a process which was stopped.
 _LOCK_TIMEOUT_SECONDS = 10.0
+# For all statements of a write together, where the server cannot end them. Shorter than a member of the group may be
+# away.
+_SILENCE_SECONDS = 45.0
 
 # The classes of SQLSTATE that are about what was to be written: two rows where one may be, a value out of range, a
 # constraint, a limit of the program (a key too long for an index). All others are about the server.
@@ -156,7 +159,8 @@ class ReadModelWriter:
                 self.close()
             if self._connection is None:
                 self._connection = self._connect()
-            yield self._connection
+            with ending_silence(self._connection, seconds=_SILENCE_SECONDS):
+                yield self._connection
         except psycopg.Error as error:
             if isinstance(error, psycopg.DataError) or (error.sqlstate or "")[:2] in _ABOUT_THE_EVENTS:
                 # A month that was detached meanwhile is to be made again.
@@ -170,13 +174,14 @@ class ReadModelWriter:
         self._months.clear()
         connection = Connection.connect(self._conninfo, autocommit=True)
         try:
-            connection.execute(
-                session(
-                    statement_timeout_seconds=_STATEMENT_TIMEOUT_SECONDS, lock_timeout_seconds=_LOCK_TIMEOUT_SECONDS
+            with ending_silence(connection, seconds=_SILENCE_SECONDS):
+                connection.execute(
+                    session(
+                        statement_timeout_seconds=_STATEMENT_TIMEOUT_SECONDS, lock_timeout_seconds=_LOCK_TIMEOUT_SECONDS
+                    )
                 )
-            )
-            for staged in merge.STAGED.values():
-                connection.execute(staged.create)
+                for staged in merge.STAGED.values():
+                    connection.execute(staged.create)
         except BaseException:
             connection.close()
             raise
@@ -196,7 +201,8 @@ def _reason(error: psycopg.Error) -> str:
 def _answers(connection: Connection) -> bool:
     """Whether a resting connection still has a server behind it: an answer, not a guess, for one short round trip."""
     try:
-        connection.execute("")
+        with ending_silence(connection, seconds=_SILENCE_SECONDS):
+            connection.execute("")
     except psycopg.OperationalError:
         return False
     return True

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -39,6 +39,7 @@ from topology.kafka.admin import create_topics
 __all__ = ["Counting", "Member", "given"]
 
 REPOSITORY = Path(__file__).parents[2]
+_KEYS = 40
 _HOLDS = re.compile(r"holds shards \[([0-9, ]*)\]")
 
 
@@ -97,20 +98,26 @@ class Member:
 class Counting:
     """One counting flow: its topics, its members, what was sent, and what came out."""
 
-    def __init__(self, bootstrap: str, directory: Path, *, partitions: int = 4, keys: int = 40, seed: int = 0) -> None:
+    def __init__(self, bootstrap: str, directory: Path, *, replicas: int = 1, partitions: int = 4) -> None:
         self.bootstrap = bootstrap
+        # Brokers may be broken on purpose: that is worth no line for each attempt, and no minute of waiting.
+        self._common: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 2, "socket.timeout.ms": 5_000}
         self.prefix = f"t{uuid.uuid4().hex[:8]}"
         self.spec = counting_spec(self.prefix)
         self.partitions = partitions
         self.members: list[Member] = []
         self.sent: dict[str, list[str]] = defaultdict(list)
         self.counted: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self.environment: dict[str, str] = {}
+        """What members that are started from now on have in their environment, beside this process's own."""
         self._directory = directory
-        self._random = random.Random(seed)
-        self._keys = [f"pi_{number:032x}" for number in range(keys)]
+        self._random = random.Random(0)
+        self._keys = [f"pi_{number:032x}" for number in range(_KEYS)]
         topics = [input_topic(self.prefix), output_topic(self.prefix), changelog_topic(self.prefix), DEAD_LETTERS]
-        create_topics(self.admin(), topics, partitions=partitions, replication_factor=1)
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0})
+        create_topics(self.admin(), topics, partitions=partitions, replication_factor=replicas)
+        self._producer = Producer(
+            {**self._common, "enable.idempotence": True, "linger.ms": 0, "request.timeout.ms": 5_000}
+        )
         self._outputs = self.consumer(output_topic(self.prefix).name)
 
     def __enter__(self) -> Self:
@@ -129,13 +136,13 @@ class Counting:
 
     def admin(self) -> AdminClient:
         """A client for topics and groups."""
-        return AdminClient({"bootstrap.servers": self.bootstrap})
+        return AdminClient(self._common)
 
     def consumer(self, topic: str, *, ends: bool = False) -> Consumer:
         """A committed reader of all partitions of a topic from their start; `ends`: it also tells of their ends."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self.bootstrap,
+                **self._common,
                 "group.id": f"{self.prefix}-reader",
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
@@ -154,7 +161,7 @@ class Counting:
         command = [sys.executable, "-m", module, self.bootstrap, self.prefix, instance]
         process = spawn(
             command if fault is None else [*command, fault],
-            environment={},
+            environment=self.environment,
             log=log,
             directory=REPOSITORY,
             account=None,
@@ -166,8 +173,11 @@ class Counting:
 
     def send(self, count: int) -> None:
         """Send inputs for keys chosen at random; they are in the log when this returns."""
-        for _ in range(count):
-            key = self._random.choice(self._keys)
+        self.send_to(*(self._random.choice(self._keys) for _ in range(count)))
+
+    def send_to(self, *keys: str) -> None:
+        """Send an input for each of these keys; they are in the log, in this order, when this returns."""
+        for key in keys:
             name = f"{key[-4:]}-{len(self.sent[key])}"
             self.sent[key].append(name)
             self._producer.produce(
@@ -269,7 +279,7 @@ class Counting:
 
     def committed(self) -> dict[int, int]:
         """The committed offset of each input partition that has one."""
-        reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.spec.name})
+        reader = Consumer({**self._common, "group.id": self.spec.name})
         try:
             name = input_topic(self.prefix).name
             asked = [TopicPartition(name, number) for number in range(self.partitions)]

@@ -7,23 +7,39 @@ as a gap or a repeat. Run as a process: `python -m tests.harness.counting_flow B
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import signal
 import sys
-from dataclasses import replace
 
-import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.operators import StatefulBatchLogic
+from msgspec.structs import replace
 
-from schemas.codec import decode, encode
+from schemas.codec import encode
 from schemas.identifiers import PaymentIntentId
+from schemas.partitioner import partition as partition_of
 from schemas.processing import InFlight, TimerFired
+from schemas.times import Micros
 from schemas.topics import Topic
 from topology import kafka
-from topology.kafka import FlowContext, FlowSpec, FlowStatus, Input, KafkaConfig, NoSide, Output, Produce, Received
+from topology.kafka import FlowContext, FlowSpec, FlowStatus, Input, KafkaConfig, NoSide, Output, Produce, StateStore
 
-__all__ = ["build_counting", "changelog_topic", "counting_spec", "input_topic", "output_topic"]
+__all__ = [
+    "KAFKA_SETTINGS",
+    "TICK",
+    "build_counting",
+    "changelog_topic",
+    "counting_spec",
+    "input_topic",
+    "output_topic",
+]
+
+TICK = "tick"
+"""The name of an input that came from the flow's own side."""
+
+KAFKA_SETTINGS = "COUNTING_FLOW_KAFKA"
+"""Settings of the Kafka clients, as JSON, in the environment of a process."""
 
 
 def input_topic(prefix: str) -> Topic:
@@ -46,51 +62,76 @@ def counting_spec(prefix: str) -> FlowSpec:
     return FlowSpec(name=f"{prefix}-counting", inputs=(input_topic(prefix),), changelog=changelog_topic(prefix))
 
 
-class CountingLogic(StatefulBatchLogic[Input, Output, None]):
+class Ticks(NoSide):
+    """Brings an input of its own, for some key that is known, each time that it is asked: as an answer would come."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.partitions = 0
+        self._store = StateStore()
+
+    def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
+        """Other shards, or the same ones as the log has them."""
+        self._store = store
+
+    def drain(self, limit: int) -> list[tuple[str, int, object]]:
+        """A tick, once there is a key."""
+        key = next((key for key, _value in self._store.items()), None)
+        if not self.asked or key is None:
+            return []
+        self.asked -= 1
+        tick = TimerFired(payment_intent_id=PaymentIntentId(key), name=TICK, due_at=Micros(1), at=Micros(1))
+        return [(key, partition_of(key, self.partitions), tick)]
+
+
+class Counter:
     """Counts the inputs of one key."""
 
-    def __init__(self, context: FlowContext, output: str) -> None:
-        self._store = context.store
+    def __init__(self, output: str) -> None:
         self._output = output
 
-    def on_batch(self, values: list[Input]) -> tuple[list[Output], bool]:
-        key, partition = values[0].key, values[0].partition
-        stored = self._store.get(key)
-        state = decode(stored) if stored else InFlight(payment_intent_id=PaymentIntentId(key), sequence=0, calls=())
-        assert isinstance(state, InFlight)
+    def decide(
+        self, key: str, partition: int, state: InFlight | None, inputs: list[Input]
+    ) -> tuple[InFlight | None, list[Output]]:
+        """An output for each input, numbered through."""
+        number = 0 if state is None else state.sequence
         outputs: list[Output] = []
-        for given in values:
-            assert isinstance(given, Received)
+        for given in inputs:
             assert isinstance(given.value, TimerFired)
-            state = replace(state, sequence=state.sequence + 1)
-            outputs.append(Produce(self._output, partition, key, encode(replace(given.value, step=state.sequence))))
-        self._store.put(key, partition=partition, value=encode(state))
-        return outputs, self.DISCARD
-
-    def snapshot(self) -> None:
-        return None
+            number += 1
+            outputs.append(Produce(self._output, partition, key, encode(replace(given.value, step=number))))
+        return InFlight(payment_intent_id=PaymentIntentId(key), sequence=number, calls=()), outputs
 
 
 def build_counting(context: FlowContext, prefix: str) -> Dataflow:
     """inputs → count → log."""
+    if isinstance(context.side, Ticks):
+        context.side.partitions = context.partitions
     flow = Dataflow("counting")
     inputs = kafka.inputs(flow, context)
-    counted = op.stateful_batch("count", inputs, lambda _state: CountingLogic(context, output_topic(prefix).name))
+    counter = Counter(output_topic(prefix).name)
+    counted = kafka.stateful("count", inputs, context, state=InFlight, decide=counter.decide)
     kafka.output(flow, counted, context)
     return flow
 
 
 def main(bootstrap: str, prefix: str, instance: str) -> None:
-    """Run one process of the flow until SIGTERM."""
+    """Run one process of the flow until SIGTERM; SIGUSR1 asks for a tick."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     stopped: list[int] = []
+    ticks = Ticks()
+
+    def tick(_number: int, _frame: object) -> None:
+        ticks.asked += 1
+
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
+    signal.signal(signal.SIGUSR1, tick)
     kafka.run_flow(
         counting_spec(prefix),
         lambda context: build_counting(context, prefix),
-        config=KafkaConfig(bootstrap=bootstrap),
+        config=KafkaConfig(bootstrap=bootstrap, extra=json.loads(os.environ.get(KAFKA_SETTINGS, "{}"))),
         instance=instance,
-        side=NoSide(),
+        side=ticks,
         stopping=lambda: bool(stopped),
         status=FlowStatus(),
     )

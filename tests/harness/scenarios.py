@@ -28,14 +28,16 @@ class Scenarios:
 
 
 @contextlib.contextmanager
-def scenarios(work: Mapping[str, Scenario], *, bootstrap: str, directory: Path) -> Iterator[Scenarios]:
+def scenarios(
+    work: Mapping[str, Scenario], *, bootstrap: str, directory: Path, replicas: int = 1
+) -> Iterator[Scenarios]:
     """Start them all, each on a flow of its own.
 
     At the end all have ended: a thread that ends takes the processes that it started with it.
     """
 
     def run(scenario: Scenario) -> None:
-        with Counting(bootstrap, directory) as flow:
+        with Counting(bootstrap, directory, replicas=replicas) as flow:
             scenario(flow)
 
     with ThreadPoolExecutor(max_workers=len(work), thread_name_prefix="scenario") as pool:

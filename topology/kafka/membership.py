@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from schemas.topics import Topic
 from topology.kafka.clients import KafkaConfig, high_watermark_consumer, member_consumer
 from topology.kafka.flow import FlowSpec
+from topology.kafka.watchdog import ending_without_python
 
 __all__ = ["Assignment", "Membership", "NotCoPartitioned", "OffsetsExpired", "Positions", "StartOffsets", "failure_of"]
 
@@ -26,6 +27,8 @@ log = logging.getLogger("paystream.kafka")
 Positions = dict[tuple[str, int], int]
 _METADATA_TIMEOUT_SECONDS = 20.0
 _STABLE_END_TIMEOUT_SECONDS = 0.5
+# With all brokers away it takes a second or two.
+_CLOSE_LIMIT_SECONDS = 20.0
 
 
 class OffsetsExpired(RuntimeError):
@@ -75,6 +78,7 @@ class Membership:
         self._consumer = member_consumer(config, group=spec.name, instance=instance)
         self.assignment: Assignment | None = None
         self.failure: Exception | None = None
+        self._is_closing = False
         self._consumer.subscribe(
             [topic.name for topic in spec.inputs],
             on_assign=self._assigned,
@@ -126,8 +130,10 @@ class Membership:
 
     def close(self) -> None:
         """Leave: a static member keeps its place until its session ends."""
-        self._consumer.close()
-        self._watermarks.close()
+        self._is_closing = True
+        with ending_without_python(limit_seconds=_CLOSE_LIMIT_SECONDS):
+            self._consumer.close()
+            self._watermarks.close()
 
     def _held(self) -> list[TopicPartition]:
         return list(self._consumer.assignment())
@@ -136,6 +142,9 @@ class Membership:
         self.assignment = None
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._is_closing:
+            # Nobody wants it any more, and every further call would be one more that may not come back.
+            return
         # An exception must not unwind through librdkafka's callback: the loop that polls finds it here.
         try:
             self.assignment = self._accept(consumer, partitions)

@@ -108,6 +108,25 @@ def stops_and_starts(flow: Counting) -> None:
     flow.check_at_rest()
 
 
+def restarts_within_its_session(flow: Counting) -> None:
+    """A killed member and one that stopped come back under their names: nobody else notices, no shard moves."""
+    first, other = flow.start("0"), flow.start("1")
+    share_all_shards(flow, first, other)
+    held, news = other.shards, other.output.count("holds shards")
+    with flow.feeding(100):
+        for end in (Member.kill, Member.stop):
+            flow.wait_for_more(20)
+            end(first)
+            first = flow.start("0")
+            share_all_shards(flow, first, other)
+        flow.wait_for_more(20)
+    assert (other.shards, other.output.count("holds shards")) == (held, news)
+    flow.check()
+    first.stop()
+    other.stop()
+    flow.check_at_rest()
+
+
 @pytest.fixture(scope="module")
 def started(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenarios]:
     with scenarios(
@@ -117,6 +136,7 @@ def started(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> I
             "twins": have_a_twin,
             "idle_twins": have_an_idle_twin,
             "clean_stop": stops_and_starts,
+            "restarts": restarts_within_its_session,
         },
         bootstrap=kafka_bootstrap,
         directory=tmp_path_factory.mktemp("members"),
@@ -140,3 +160,7 @@ def test_twins_under_one_name_fence_each_other_and_do_no_harm(started: Scenarios
 
 def test_a_clean_stop_commits_and_the_next_life_repeats_nothing(started: Scenarios) -> None:
     started.result("clean_stop")
+
+
+def test_a_restart_within_the_session_moves_nothing(started: Scenarios) -> None:
+    started.result("restarts")

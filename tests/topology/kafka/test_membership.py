@@ -96,13 +96,27 @@ def test_a_member_without_shards_holds_none(joined: Joined) -> None:
     assert given.positions == {}
 
 
-@pytest.mark.parametrize(
-    "partitions", [{**EVEN, "b": 11}, {**EVEN, "log": 6}, {"a": 12, "b": 12}, {}], ids=["input", "log", "absent", "all"]
-)
+@pytest.mark.parametrize("partitions", [{**EVEN, "b": 11}, {**EVEN, "log": 6}], ids=["input", "log"])
 def test_topics_with_other_partition_counts_are_refused(joined: Joined, partitions: dict[str, int]) -> None:
     joined.member.partitions = partitions
     joined.member.give(("a", 0), ("b", 0))
     with pytest.raises(NotCoPartitioned):
+        joined.membership.serve(0)
+
+
+@pytest.mark.parametrize("partitions", [{"a": 12, "b": 12}, {}], ids=["log", "all"])
+def test_a_topic_that_a_broker_does_not_know_yet_is_asked_for_again(joined: Joined, partitions: dict[str, int]) -> None:
+    joined.member.partitions = partitions
+    joined.member.give(("a", 0), ("b", 0))
+    with pytest.raises(KafkaException) as raised:
+        joined.membership.serve(0)
+    assert raised.value.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+    assert not raised.value.args[0].fatal(), "the process joins again"
+
+
+def test_an_input_that_the_assigning_member_does_not_know_yet_is_waited_for(joined: Joined) -> None:
+    joined.member.give(("a", 0))
+    with pytest.raises(KafkaException, match=r"not known \(yet\): b"):
         joined.membership.serve(0)
 
 
@@ -190,3 +204,19 @@ def test_records_and_ends_are_no_failures() -> None:
     assert failure_of(message("a", 0, 0, key=b"k", value=b"v")) is None
     assert failure_of(partition_end("a", 0, 0)) is None
     assert isinstance(failure_of(partition_error("a", 0, 0, KafkaError._AUTO_OFFSET_RESET)), OffsetsExpired)
+
+
+def test_an_assignment_that_arrives_while_it_leaves_is_asked_nothing(
+    joined: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """librdkafka may never answer then (see `watchdog`)."""
+    close = joined.member.close
+
+    def given_meanwhile() -> None:
+        joined.member.give(("a", 0), ("b", 0))
+        close()
+
+    monkeypatch.setattr(joined.member, "close", given_meanwhile)
+    joined.membership.close()
+    assert joined.asked == ["close", "close"]
+    assert joined.membership.assignment is None

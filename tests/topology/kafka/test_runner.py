@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 from bytewax.dataflow import Dataflow
 from confluent_kafka import KafkaError, KafkaException
+from prometheus_client import REGISTRY
 
 from schemas.topics import COMMANDS
 from tests.harness.kafka_fakes import FakeProducer
@@ -61,6 +62,10 @@ def kafka_error(code: int, **flags: bool) -> KafkaException:
     return KafkaException(KafkaError(code, "as it happens", **flags))
 
 
+def fenced_times() -> float:
+    return REGISTRY.get_sample_value("paystream_fenced_total", {"flow": "flow"}) or 0.0
+
+
 def test_a_run_that_failed_is_followed_by_another_as_a_new_member() -> None:
     running = Running(kafka_error(KafkaError._TIMED_OUT), RunEnded("moved"))
     running.run()
@@ -80,8 +85,10 @@ def test_a_run_that_failed_is_followed_by_another_as_a_new_member() -> None:
 )
 def test_whoever_is_fenced_by_its_own_name_waits_longer_every_time(code: int) -> None:
     running = Running(*[kafka_error(code, fatal=True) for _ in range(6)])
+    before = fenced_times()
     running.run()
     assert running.slept == [2.0, 5.0, 15.0, 30.0, 60.0, 60.0]
+    assert fenced_times() == before + 6, "an alert is on this"
 
 
 def test_a_fencing_long_ago_does_not_make_the_next_wait_longer() -> None:

@@ -15,7 +15,7 @@ from schemas.partitioner import partition as partition_of
 from schemas.payment import PaymentIntent
 from schemas.processing import InFlight, Pending
 from schemas.topics import COMMANDS
-from tests.harness.driver import FakeClock, _Collect, _OneEpoch
+from tests.harness.driver import Collect, FakeClock, OneEpoch
 from tests.harness.kafka_fakes import FakeMembership, FakeProducer, as_membership, as_producer, assignment
 from tests.topology.domain.script import START
 from tests.topology.kafka.test_runner import Running
@@ -26,7 +26,7 @@ from tests.topology.test_payments import CREATE, INTENT
 from topology.kafka import FlowContext, FlowStatus, KafkaConfig, NoSide, Received, StateStore
 from topology.kafka.runner import FlowRunner
 from topology.kafka.store import UnreadableState
-from topology.payments import FLOW, build
+from topology.payments import FLOW, FoldSide, build
 
 SHARD = partition_of(INTENT, 4)
 # Its header is good, so a restore takes it.
@@ -49,10 +49,10 @@ def test_a_flow_that_cannot_read_a_state_fails_and_writes_nothing() -> None:
     written: list[object] = []
     given = Received(INTENT, COMMANDS.name, SHARD, 0, CREATE, encode(CREATE))
     context = FlowContext(
-        source=_OneEpoch([(INTENT, given)]),
-        sink=_Collect(written),
+        source=OneEpoch([(INTENT, given)]),
+        sink=Collect(written),
         store=corrupt(),
-        side=NoSide(),
+        side=FoldSide(),
         partitions=4,
         clock=FakeClock(START),
         fail=failed.append,
@@ -85,7 +85,7 @@ def test_a_failure_of_a_step_ends_the_run_of_the_flow() -> None:
         failing,
         config=KafkaConfig(bootstrap="nowhere:1"),
         instance="0",
-        side=NoSide(),
+        side=FoldSide(),
         stopping=lambda: False,
         status=FlowStatus(),
     )
