@@ -2,8 +2,9 @@
 
 `python -m sandbox.proxy --control PORT NAME=LISTEN:UPSTREAM …` (ports on the loopback address). While it runs,
 `POST /NAME/cut?seconds=S` on the control port resets all connections and refuses new ones for that long, and
-`POST /NAME/stall?seconds=S` lets nothing pass in either direction, without telling anybody. Run by the stack with
-`--proxied`; the chaos suite gives the orders.
+`POST /NAME/stall?seconds=S` lets nothing pass in either direction, without telling anybody. Each is answered when it
+is over, with what it did: `{"hit": N}`, the connections that were reset or refused, or the pieces that were held up.
+Run by the stack with `--proxied`; the chaos suite gives the orders.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 __all__ = ["Link", "application"]
@@ -34,6 +35,8 @@ class Link:
     name: str
     listen: int
     upstream: int
+    hits: int = 0
+    """Connections that cuts have ended, and pieces that stalls have held up."""
     _cuts: int = 0
     _stalls: int = 0
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,7 +58,7 @@ class Link:
         """Reset what is connected and refuse what comes, for a while."""
         self._cuts += 1
         for writer in list(self._open):
-            _reset(writer)
+            self._reset(writer)
         await asyncio.sleep(seconds)
         self._cuts -= 1
 
@@ -70,7 +73,7 @@ class Link:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cuts:
-            _reset(writer)
+            self._reset(writer)
             return
         try:
             far_reader, far_writer = await asyncio.open_connection(_HOST, self.upstream)
@@ -80,44 +83,48 @@ class Link:
         both = (writer, far_writer)
         self._open.update(both)
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            # Where one side has broken off, the other hears of it: both are aborted below.
+            with contextlib.suppress(OSError):
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             self._open.difference_update(both)
             for each in both:
                 each.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass bytes on in one direction until that ends; the other direction may go on."""
-        with contextlib.suppress(OSError):
+        """Pass bytes on in one direction until that ends; the other direction may go on. An end passes as bytes do."""
+        try:
             while data := await reader.read(_CHUNK_BYTES):
+                self.hits += not self._flowing.is_set()
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
-            writer.write_eof()
+        finally:
+            await self._flowing.wait()
+        writer.write_eof()
 
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection with an RST."""
-    with contextlib.suppress(OSError):
-        endpoint = writer.get_extra_info("socket")
-        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+    def _reset(self, writer: asyncio.StreamWriter) -> None:
+        """End a connection with an RST."""
+        self.hits += 1
+        with contextlib.suppress(OSError):
+            endpoint = writer.get_extra_info("socket")
+            endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
 
 
 def application(links: list[Link]) -> Starlette:
     """Where orders are taken."""
     by_name = {link.name: link for link in links}
-    running: set[asyncio.Task[None]] = set()
 
     async def fail(request: Request) -> Response:
         link = by_name.get(request.path_params["name"])
         how = {"cut": Link.cut, "stall": Link.stall}.get(request.path_params["how"])
         if link is None or how is None:
             return PlainTextResponse("no such proxy or failure\n", 404)
-        task = asyncio.create_task(how(link, float(request.query_params["seconds"])))
-        running.add(task)
-        task.add_done_callback(running.discard)
-        return PlainTextResponse("it fails\n", 202)
+        before = link.hits
+        # It comes to its end also when whoever ordered it has gone.
+        await asyncio.shield(how(link, float(request.query_params["seconds"])))
+        return JSONResponse({"hit": link.hits - before})
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")

@@ -38,7 +38,7 @@ def compose(options: StackOptions, layout: Layout) -> Composition:
     parts, items, links = options.parts, list[ChildSpec | TaskSpec](), list[tuple[str, int, int]]()
     kafka_address = postgres_uri = None
     if Part.KAFKA in parts:
-        cluster = kafka.brokers(options.brokers, ports=ports, layout=layout, proxied=options.proxied)
+        cluster = kafka.brokers(options.brokers, ports=ports, layout=layout, proxied=options.proxied, data=options.data)
         links += [(broker.name, broker.port, broker.listener_port) for broker in cluster]
         items += kafka.kafka_items(cluster, cluster_id=credentials.kafka_cluster_id)
         kafka_address = ",".join(broker.address for broker in cluster)
@@ -48,6 +48,7 @@ def compose(options: StackOptions, layout: Layout) -> Composition:
             port=ports["postgres"],
             superuser_password=credentials.postgres_superuser_password,
             owner_password=credentials.postgres_password,
+            home=options.data.get("postgres"),
         )
         items += postgres.postgres_items(server)
         postgres_uri = server.uri

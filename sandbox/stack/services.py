@@ -51,7 +51,7 @@ def _process(name: str, arguments: tuple[str, ...], instance: int, part: Part) -
 
 def card_network_child(options: StackOptions, *, layout: Layout, port: int) -> ChildSpec:
     """The simulated card network, with its ledger in a file of the stack's directory."""
-    data = layout.directory / "card-network"
+    data = options.data.get("card-network", layout.directory) / "card-network"
     data.mkdir(mode=0o700, exist_ok=True)
     return ChildSpec(
         name="card-network",

@@ -6,12 +6,12 @@ done. Each finding names the promise that was broken and where.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from tests.chaos.evidence import Booking, Evidence, Leg, Step
-from tests.chaos.history import Operation
+from tests.chaos.evidence import Booking, Evidence, Leg, State, Step
+from tests.chaos.told import check_history
 
 __all__ = ["check"]
 
@@ -37,6 +37,7 @@ _LEG_NEXT: Mapping[str, frozenset[str]] = {
     "pending": frozenset({"pending", "requires_action", "succeeded", "declined", "failed", "canceled", "expired"}),
 }
 _OPEN = frozenset({"created", "requires_action", "pending"})
+_FINAL = frozenset({"succeeded", "canceled"})
 _UNDECIDED = frozenset({"processing"})
 
 
@@ -45,12 +46,11 @@ def check(evidence: Evidence) -> list[str]:
     steps = _by_intent(evidence.steps)
     return [
         *_histories_are_legal(steps),
-        *_acknowledged_creates_exist(evidence.history, steps),
-        *_what_was_told_is_true(evidence.history, steps),
-        *_nobody_read_an_older_state(evidence.history),
-        *_keys_mean_one_thing(evidence.history),
+        *check_history(evidence.history, steps),
         *_the_ledger_agrees(evidence.bookings, steps),
+        *_nothing_is_held_twice(evidence),
         *_the_read_model_is_the_fold(evidence, steps),
+        *_the_changelog_is_the_fold(evidence.states, steps),
         *_all_is_decided(steps),
         *(f"dead letter: {cause}" for cause in evidence.dead_letters),
     ]
@@ -100,65 +100,6 @@ def _money_is_possible(own: Sequence[Step]) -> Iterator[str]:
             yield f"money: {step.intent} has {len(unresolved)} unresolved transactions at sequence {step.sequence}"
 
 
-def _acknowledged_creates_exist(history: Sequence[Operation], steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
-    for operation in history:
-        if operation.path == "/paymentIntent" and operation.status == 201:
-            assert operation.answer is not None
-            if operation.answer["id"] not in steps:
-                yield f"lost: {operation.answer['id']} was acknowledged to {operation.client} and is not in the log"
-
-
-def _what_was_told_is_true(history: Sequence[Operation], steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
-    """Every state that a client was shown is in the log, at its sequence."""
-    for operation in history:
-        shown = _shown(operation)
-        if shown is None:
-            continue
-        intent, sequence, status = shown
-        own = steps.get(intent, ())
-        if not 1 <= sequence <= len(own):
-            yield f"told: {operation.client} heard of sequence {sequence} of {intent}, which has {len(own)}"
-        elif own[sequence - 1].status != status:
-            yield f"told: {intent} was {status} at {sequence} for {operation.client}, is {own[sequence - 1].status}"
-
-
-def _nobody_read_an_older_state(history: Sequence[Operation]) -> Iterator[str]:
-    """What was asked after something had been heard, by whomever, is not older than that."""
-    heard: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for operation in history:
-        shown = _shown(operation)
-        if shown is not None and operation.heard_at is not None:
-            heard[shown[0]].append((operation.heard_at, shown[1]))
-    for operation in history:
-        intent = _intent_of(operation)
-        if intent is None or operation.status is None:
-            continue
-        known = max((sequence for at, sequence in heard[intent] if at < operation.asked_at), default=0)
-        if operation.status == 404 and known:
-            yield f"stale: {operation.client} heard 404 of {intent} after sequence {known} had been told"
-        shown = _shown(operation)
-        if shown is not None and shown[1] < known:
-            yield f"stale: {operation.client} was shown sequence {shown[1]} of {intent} after {known} had been told"
-
-
-def _keys_mean_one_thing(history: Sequence[Operation]) -> Iterator[str]:
-    """The same request under the same key has one id, however often it is asked."""
-    ids: dict[tuple[str, str], set[str]] = defaultdict(set)
-    first: Counter[tuple[str, str]] = Counter()
-    for operation in history:
-        if operation.key is None or operation.status not in (200, 201, 202) or operation.answer is None:
-            continue
-        ids[operation.path, operation.key].add(str(operation.answer["id"]))
-        if operation.status == 201 and not operation.is_replay:
-            first[operation.path, operation.key] += 1
-    for (path, key), found in ids.items():
-        if len(found) > 1:
-            yield f"key: {path} under {key} has the ids {sorted(found)}"
-    for (path, key), count in first.items():
-        if count > 1:
-            yield f"key: {path} under {key} was done for the first time {count} times"
-
-
 def _the_ledger_agrees(bookings: Sequence[Booking], steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
     """The outside truth: one capture at most, of the amount that we say, and no hold that nobody releases."""
     by_intent: dict[str, list[Booking]] = defaultdict(list)
@@ -176,7 +117,15 @@ def _the_ledger_agrees(bookings: Sequence[Booking], steps: Mapping[str, Sequence
             yield f"charged twice: {intent} by {[one.reference for one in captures]}"
         if sum(one.amount for one in captures) != last.received:
             yield f"ledger: {intent} received {last.received}, the network took {sum(one.amount for one in captures)}"
+        for reference in sorted({one.reference for one in booked} - {leg.id for leg in last.legs}):
+            yield f"ledger: {reference} is booked for {intent}, which has no such transaction"
         yield from _legs_agree(last, {one.reference: one for one in booked})
+
+
+def _nothing_is_held_twice(evidence: Evidence) -> Iterator[str]:
+    for one in evidence.bookings if evidence.repeats_are_holds else ():
+        if one.type == "authorization" and one.is_approved and one.requests > 1:
+            yield f"held twice: {one.reference} of {one.intent} was asked {one.requests} times, each a hold"
 
 
 def _legs_agree(last: Step, booked: Mapping[str, Booking]) -> Iterator[str]:
@@ -208,24 +157,30 @@ def _the_read_model_is_the_fold(evidence: Evidence, steps: Mapping[str, Sequence
         elif set(row.legs) != set(last.legs):
             yield f"read model: the transactions of {intent} are not those of the log"
 
+    if evidence.audited is not None:
+        logged = {(step.intent, step.sequence) for step in evidence.steps}
+        for intent, sequence in sorted(logged ^ set(evidence.audited)):
+            yield f"read model: sequence {sequence} of {intent} is in the audit log or in the log, not in both"
+
+
+def _the_changelog_is_the_fold(
+    states: Mapping[str, State] | None, steps: Mapping[str, Sequence[Step]]
+) -> Iterator[str]:
+    """What a restore would find is what the last event says; only what has come to rest is forgotten."""
+    if states is None:
+        return
+    for intent in states.keys() | steps.keys():
+        state, own = states.get(intent), steps.get(intent)
+        if state is None or own is None:
+            yield f"state: {intent} is {'not in the changelog' if state is None else 'only in the changelog'}"
+        elif state.sequence is None:
+            if own[-1].status not in _FINAL or any(leg.status in _OPEN for leg in own[-1].legs):
+                yield f"state: {intent} is forgotten, and is {own[-1].status}"
+        elif state.sequence != own[-1].sequence:
+            yield f"state: {intent} is at {state.sequence} in the changelog, and at {own[-1].sequence} in the log"
+
 
 def _all_is_decided(steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
     for intent, own in steps.items():
         if own[-1].status in _UNDECIDED or any(leg.status in _OPEN for leg in own[-1].legs):
             yield f"undecided: {intent} is {own[-1].status} after healing"
-
-
-def _intent_of(operation: Operation) -> str | None:
-    """The PaymentIntent that a request is about, where its path says so."""
-    parts = operation.path.split("/")
-    return parts[2] if len(parts) > 2 and parts[1] == "paymentIntent" else None
-
-
-def _shown(operation: Operation) -> tuple[str, int, str] | None:
-    """The PaymentIntent, sequence and status that an answer shows."""
-    if operation.status not in (200, 201) or operation.answer is None:
-        return None
-    shown = operation.answer.get("payment_intent", operation.answer)
-    if not isinstance(shown, dict) or shown.get("object") != "payment_intent":
-        return None
-    return str(shown["id"]), int(shown["sequence"]), str(shown["status"])

@@ -1,8 +1,9 @@
 """A process of clients: merchants that create, pay, capture and cancel, read what they were told, and ask again.
 
-`python -m tests.chaos.client STACK_JSON HISTORY --name N --seed S --payments P --workers W`. Address and key come from
-stack.json, which is read at each request. A payment is carried through as far as answers can be had within a time;
-whatever was heard, or not, is in the history. Ends when all payments have been tried.
+`python -m tests.chaos.client STACK_JSON HISTORY --name N --seed S --payments P --workers W [--seconds T]`. Address and
+key come from stack.json, which is read at each request. A payment is carried through as far as answers can be had
+within a time; whatever was heard, or not, is in the history. Payments begin evenly over so many seconds. In between,
+and once all have been tried, what was answered long ago is asked again: the fold may have forgotten it by then.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import itertools
 import json
 import random
 import time
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import aiohttp
 
 from tests.chaos.history import Operation, Recorder
 
@@ -38,13 +40,33 @@ TOKENS = {
     "tok_slow": 4,
     "tok_connectionReset": 4,
 }
-_PATIENCE_SECONDS = 40.0
+_PATIENCE_SECONDS = 60.0
 _ANSWER_SECONDS = 15.0
-_PAUSE_SECONDS = 0.3
+_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 2.5
+_LATE_SECONDS = 10.0
+_LATE_IN_BETWEEN = 0.1
+_LATE_AT_THE_END = 25
+"""How many requests of each kind are asked again at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A POST that can be asked again under its key."""
+
+    path: str
+    key: str
+    body: Json
+
+    @property
+    def kind(self) -> str:
+        return str(self.body.get("type", self.path.rpartition("/")[2]))
 
 
 class Client:
     """One merchant's server."""
+
+    _http: aiohttp.ClientSession
 
     def __init__(self, stack: Path, recorder: Recorder, *, name: str, seed: int) -> None:
         self._stack = stack
@@ -52,19 +74,36 @@ class Client:
         self._name = name
         self._chance = random.Random(f"{seed}-{name}")
         self._numbers = itertools.count(1)
-        self._made: list[tuple[str, Json]] = []
-        self._http = httpx.AsyncClient(timeout=_ANSWER_SECONDS, limits=httpx.Limits(max_connections=None))
+        self._answered: list[tuple[float, _Request]] = []
+        """What is to be remembered for asking it again, and when it was first answered."""
 
-    async def run(self, *, payments: int, workers: int) -> None:
-        """Carry out so many payments, several at a time."""
+    async def run(self, *, payments: int, workers: int, seconds: float) -> None:
+        """Carry out so many payments, several at a time, begun over so many seconds; then ask again."""
         numbers = iter(range(payments))
+        began = time.monotonic()
 
         async def work() -> None:
             for number in numbers:
+                await asyncio.sleep(began + number / payments * seconds - time.monotonic())
                 await self._pay(number)
 
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as self._http:
+            await asyncio.gather(*(work() for _ in range(workers)))
+            await self._ask_all_again(workers)
+
+    async def _ask_all_again(self, workers: int) -> None:
+        """The oldest requests of each kind."""
+        by_kind: defaultdict[str, list[_Request]] = defaultdict(list)
+        for _, request in self._answered:
+            by_kind[request.kind].append(request)
+        requests = iter([one for kind in by_kind.values() for one in kind[:_LATE_AT_THE_END]])
+
+        async def work() -> None:
+            for request in requests:
+                await self._insist(request.path, request.key, request.body)
+
         await asyncio.gather(*(work() for _ in range(workers)))
-        await self._http.aclose()
 
     async def _pay(self, number: int) -> None:
         """One payment, from its creation to where its merchant wants it."""
@@ -72,10 +111,12 @@ class Client:
         key = f"{self._name}-{number}"
         amount = self._chance.randint(1, 99_999)
         body = {"amount": amount, "currency": "usd", "capture_method": "manual" if manual else "automatic"}
-        created = await self._insist("/paymentIntent", key, body)
+        creating = [self._insist("/paymentIntent", key, body)]
+        if self._chance.random() < 0.03:
+            creating.append(self._insist("/paymentIntent", key, body))
+        created, *_ = await asyncio.gather(*creating)
         if created is None or created.status != 201 or created.answer is None:
             return
-        self._made.append((key, body))
         intent = str(created.answer["id"])
         await self._read(intent)
         path = f"/paymentIntent/{intent}"
@@ -93,8 +134,16 @@ class Client:
         if manual:
             await self._settle_manually(path, key, amount)
         await self._read(intent)
-        if self._chance.random() < 0.1:
-            await self._insist("/paymentIntent", *self._chance.choice(self._made))
+        if self._chance.random() < _LATE_IN_BETWEEN:
+            await self._ask_again()
+
+    async def _ask_again(self) -> None:
+        """Something that was answered some time ago, more likely long ago than recently."""
+        before = time.monotonic() - _LATE_SECONDS
+        old = [request for answered_at, request in self._answered if answered_at < before]
+        if old:
+            request = old[int(len(old) * self._chance.random() ** 2)]
+            await self._insist(request.path, request.key, request.body)
 
     async def _settle_manually(self, path: str, key: str, amount: int) -> None:
         choice = self._chance.random()
@@ -114,21 +163,22 @@ class Client:
             return
         for _ in range(5):
             try:
-                await self._http.post(action["url"], data={"outcome": outcome})
-            except httpx.TransportError:
+                async with self._http.post(action["url"], data={"outcome": outcome}):
+                    return
+            except (aiohttp.ClientError, TimeoutError):
                 await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                return
 
     async def _insist(self, path: str, key: str, body: Json) -> Operation | None:
         """Ask under one key until the answer says what came of it; None where patience ended."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline, pause_seconds = time.monotonic() + _PATIENCE_SECONDS, _PAUSE_SECONDS
         while time.monotonic() < deadline:
             prefer = "wait=8" if self._chance.random() < 0.7 else None
             operation = await self._ask("POST", path, key=key, body=body, prefer=prefer)
             if operation.is_known:
+                self._answered.append((time.monotonic(), _Request(path, key, body)))
                 return operation
-            await asyncio.sleep(_PAUSE_SECONDS * (0.5 + self._chance.random()))
+            await asyncio.sleep(pause_seconds * (0.5 + self._chance.random()))
+            pause_seconds = min(1.5 * pause_seconds, _LONGEST_PAUSE_SECONDS)
         return None
 
     async def _read(self, intent: str) -> None:
@@ -153,15 +203,16 @@ class Client:
         headers |= {} if prefer is None else {"Prefer": prefer}
         url = self._chance.choice(description["ingress_processes"])
         try:
-            answer = await self._http.request(method, f"{url}{path}", json=body, headers=headers)
-        except httpx.HTTPError:
+            async with self._http.request(method, f"{url}{path}", json=body, headers=headers) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError):
             return operation
         heard = replace(
             operation,
             heard_at=time.monotonic(),
-            status=answer.status_code,
-            answer=answer.json() if answer.content else None,
-            is_replay=answer.headers.get("idempotent-replayed") == "true",
+            status=answer.status,
+            answer=json.loads(content) if content else None,
+            is_replay=answer.headers.get("Idempotent-Replayed") == "true",
         )
         self._recorder.note(heard)
         return heard
@@ -176,10 +227,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--payments", type=int, required=True)
     parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=0.0)
     given = parser.parse_args()
     with given.history.open("a") as file:
         client = Client(given.stack, Recorder(file), name=given.name, seed=given.seed)
-        asyncio.run(client.run(payments=given.payments, workers=given.workers))
+        asyncio.run(client.run(payments=given.payments, workers=given.workers, seconds=given.seconds))
 
 
 if __name__ == "__main__":

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.codec import decode
 from schemas.operations import DeadLetter
-from schemas.payment import PaymentEvent, Transaction
-from schemas.topics import DEAD_LETTERS, EVENTS, Topic
-from tests.chaos.evidence import Booking, Evidence, Leg, Row, Step
+from schemas.payment import PaymentEvent, PaymentIntent, Transaction
+from schemas.topics import DEAD_LETTERS, EVENTS, INTENTS, Topic
+from tests.chaos.evidence import Booking, Evidence, Leg, Row, State, Step
 from tests.chaos.history import read_history
 from tests.harness.api import ledger
 from tests.harness.stack import RunningStack
 
-__all__ = ["collect", "read_steps", "step_of"]
+__all__ = ["collect", "read_rows", "read_steps", "step_of"]
 
 _WAIT_SECONDS = 30.0
 
@@ -28,21 +29,45 @@ def collect(stack: RunningStack, histories: Iterable[Path]) -> Evidence:
     return Evidence(
         history=read_history(histories),
         steps=read_steps(stack.kafka),
-        rows=_rows(stack.postgres),
+        rows=read_rows(stack.postgres),
         bookings=_bookings(stack.card_network),
         dead_letters=[
-            letter.cause for _, _, letter in _records(stack.kafka, DEAD_LETTERS) if isinstance(letter, DeadLetter)
+            letter.cause
+            for letter in (decode(_value(message)) for message in _messages(stack.kafka, DEAD_LETTERS))
+            if isinstance(letter, DeadLetter)
         ],
+        states=_states(stack.kafka),
+        audited=_audited(stack.postgres),
     )
 
 
 def read_steps(bootstrap: str) -> list[Step]:
     """Every committed event."""
-    return [step_of(partition, offset, event) for partition, offset, event in _records(bootstrap, EVENTS)]
+    return [
+        step_of(_partition(message), _offset(message), decode(_value(message)))
+        for message in _messages(bootstrap, EVENTS)
+    ]
 
 
-def _records(bootstrap: str, topic: Topic) -> Iterator[tuple[int, int, object]]:
-    """A topic from its beginning to where a committed reader can come to now, decoded, with its places."""
+def _states(bootstrap: str) -> dict[str, State]:
+    """What the fold's changelog says last of each PaymentIntent."""
+    steady_seconds_ago = time.time() - time.monotonic()
+    found = {}
+    for message in _messages(bootstrap, INTENTS):
+        key, value = message.key(), message.value()
+        assert isinstance(key, bytes)
+        state = None if value is None else decode(_value(message))
+        if state is None or isinstance(state, PaymentIntent):
+            _, written_at_ms = message.timestamp()
+            found[key.decode()] = State(
+                sequence=None if state is None else state.sequence,
+                written_at=written_at_ms / 1_000 - steady_seconds_ago,
+            )
+    return found
+
+
+def _messages(bootstrap: str, topic: Topic) -> Iterator[Message]:
+    """A topic from its beginning to where a committed reader can come to now."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -53,6 +78,7 @@ def _records(bootstrap: str, topic: Topic) -> Iterator[tuple[int, int, object]]:
             "auto.offset.reset": "error",
         }
     )
+    deadline = time.monotonic() + _WAIT_SECONDS
     try:
         partitions = sorted(consumer.list_topics(topic.name, timeout=_WAIT_SECONDS).topics[topic.name].partitions)
         consumer.assign([TopicPartition(topic.name, partition, 0) for partition in partitions])
@@ -60,19 +86,35 @@ def _records(bootstrap: str, topic: Topic) -> Iterator[tuple[int, int, object]]:
         while unfinished:
             messages = consumer.consume(10_000, 1.0)
             for message in messages:
-                partition, offset, value = message.partition(), message.offset(), message.value()
-                assert partition is not None
-                assert offset is not None
                 error = message.error()
                 if error is None:
-                    assert isinstance(value, bytes)
-                    yield partition, offset, decode(value)
+                    yield message
                 elif error.code() == error._PARTITION_EOF:
-                    unfinished.discard(partition)
+                    unfinished.discard(_partition(message))
                 else:
                     raise KafkaException(error)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{topic.name} could not be read to its end: {sorted(unfinished)}")
     finally:
         consumer.close()
+
+
+def _partition(message: Message) -> int:
+    partition = message.partition()
+    assert partition is not None
+    return partition
+
+
+def _offset(message: Message) -> int:
+    offset = message.offset()
+    assert offset is not None
+    return offset
+
+
+def _value(message: Message) -> bytes:
+    value = message.value()
+    assert isinstance(value, bytes)
+    return value
 
 
 def step_of(partition: int, offset: int, event: object) -> Step:
@@ -99,7 +141,8 @@ def _legs(transactions: Sequence[Transaction]) -> tuple[Leg, ...]:
     )
 
 
-def _rows(uri: str) -> dict[str, Row]:
+def read_rows(uri: str) -> dict[str, Row]:
+    """Every PaymentIntent of the read model."""
     legs: defaultdict[str, list[Leg]] = defaultdict(list)
     with psycopg.connect(uri) as connection:
         for intent, *fields in connection.execute(
@@ -114,6 +157,11 @@ def _rows(uri: str) -> dict[str, Row]:
                 "SELECT id, sequence, status, amount_received_minor FROM payment_intents"
             )
         }
+
+
+def _audited(uri: str) -> set[tuple[str, int]]:
+    with psycopg.connect(uri) as connection:
+        return set(connection.execute("SELECT payment_intent_id, sequence FROM audit_log"))
 
 
 def _bookings(card_network: str) -> list[Booking]:

@@ -1,17 +1,17 @@
 """What a run left behind, as the checker sees it: plain rows, read from outside.
 
-`Step` is one event of `payments.events` as a committed reader sees it; `Booking` is one row of the card network's
-ledger; `Row` is one PaymentIntent of the read model.
+`Step` is one event of `payments.events` as a committed reader sees it; `State` is what the fold remembers of one
+PaymentIntent; `Booking` is one row of the card network's ledger; `Row` is one PaymentIntent of the read model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.history import Operation
 
-__all__ = ["Booking", "Evidence", "Leg", "Row", "Step"]
+__all__ = ["Booking", "Evidence", "Leg", "Row", "State", "Step"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,16 @@ class Booking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The last record of a PaymentIntent in `payments.intents`."""
+
+    sequence: int | None
+    """None: it has been forgotten."""
+    written_at: float
+    """Seconds of the one steady clock of this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All of it, once the system has healed."""
 
@@ -74,3 +84,9 @@ class Evidence:
     bookings: Sequence[Booking]
     dead_letters: Sequence[str] = field(default=())
     """The causes of dead letters."""
+    repeats_are_holds: bool = False
+    """Whether the network holds anew each time that an authorization is asked, under whichever reference."""
+    states: Mapping[str, State] | None = None
+    """The last record of each PaymentIntent in the fold's changelog; None where nobody looked."""
+    audited: Collection[tuple[str, int]] | None = None
+    """PaymentIntent and sequence of each row of the audit log; None where nobody looked."""

@@ -5,13 +5,14 @@ A line without an answer is an operation of which the client knows nothing: it m
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["Operation", "Recorder", "read_history"]
+__all__ = ["Operation", "Progress", "Recorder", "read_history"]
 
 Json = dict[str, Any]
 
@@ -38,6 +39,9 @@ class Operation:
         return self.status is not None and self.status not in (202, 408, 429) and self.status < 500
 
 
+_FIELDS = tuple(field.name for field in fields(Operation))
+
+
 class Recorder:
     """Appends operations to a file, each as soon as it is known."""
 
@@ -46,8 +50,26 @@ class Recorder:
 
     def note(self, operation: Operation) -> None:
         """An operation that is about to be asked, or has been answered."""
-        self._file.write(json.dumps(asdict(operation)) + "\n")
+        self._file.write(json.dumps({name: getattr(operation, name) for name in _FIELDS}) + "\n")
         self._file.flush()
+
+
+class Progress:
+    """Whether clients get anywhere, from what they note in their files."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._read = dict.fromkeys(files, 0)
+
+    def __call__(self) -> bool:
+        """Whether anything was created or paid since the last time that this was asked."""
+        made = 0
+        for file, offset in self._read.items():
+            with contextlib.suppress(FileNotFoundError), file.open("rb") as content:
+                content.seek(offset)
+                new = content.read()
+                made += new.count(b'"status": 201')
+                self._read[file] = offset + len(new)
+        return made > 0
 
 
 def read_history(files: Iterable[Path]) -> list[Operation]:

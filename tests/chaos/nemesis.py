@@ -1,204 +1,156 @@
-"""Faults by seed: which process is killed, paused or stopped, when, and what is started beside it.
+"""Carries a plan of faults out on a stack that its supervisor keeps alive, and ends whatever it started.
 
-`plan` is pure: a seed gives the same faults at the same times. `Nemesis` carries a plan out on a stack that its
-supervisor keeps alive, and ends whatever it started. Faults overlap.
+Each fault has a thread of its own, so that faults overlap. Only a fault that was seen to take effect counts: the
+process is gone, or stands still; the proxy has reset or held up something; the disk was full; the twin held shards.
+Driven by `run`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
+from tests.chaos.beside import Beside
+from tests.chaos.plan import Fault, FaultKind
+from tests.chaos.processes import family, has_ended, stands_still, until
+from tests.chaos.small_disk import SmallDisk
 from tests.harness.stack import RunningStack
 
-__all__ = ["Fault", "FaultKind", "Nemesis", "plan"]
+__all__ = ["Nemesis"]
 
-FLOWS = ("payments", "processing", "reconciliation", "postgres")
-_CONTINUE_AT_MOST_SECONDS = 14.0
-
-
-class FaultKind(StrEnum):
-    """What is done to a process."""
-
-    kill = "kill"
-    pause = "pause"
-    stop = "stop"
-    kill_all = "kill_all"
-    twin = "twin"
-    extra_owner = "extra_owner"
-    cut = "cut"
-    stall = "stall"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One fault: `target` is a name in stack.json, a flow for twins and extra owners, a proxy for cuts, "" for all."""
-
-    at_seconds: float
-    kind: FaultKind
-    target: str
-    lasts_seconds: float = 0.0
-
-
-def plan(seed: int, targets: Sequence[str], *, faults: int, within_seconds: float) -> list[Fault]:
-    """So many faults within a time, in order."""
-    chance = random.Random(f"nemesis-{seed}")
-    kinds = {
-        FaultKind.kill: 10,
-        FaultKind.pause: 6,
-        FaultKind.stop: 2,
-        FaultKind.twin: 2,
-        FaultKind.extra_owner: 3,
-        FaultKind.cut: 3,
-        FaultKind.stall: 3,
-        FaultKind.kill_all: 0.4,
-    }
-    planned = []
-    for _ in range(faults):
-        (kind,) = chance.choices(list(kinds), list(kinds.values()))
-        flows = [f"flow-{flow}" for flow in FLOWS]
-        links = [target for target in targets if target.startswith("kafka") or target in ("postgres", "card-network")]
-        target = {
-            FaultKind.kill_all: "",
-            FaultKind.twin: chance.choice(flows),
-            FaultKind.extra_owner: chance.choice(flows),
-            FaultKind.cut: chance.choice(links),
-            FaultKind.stall: chance.choice(links),
-        }.get(kind, chance.choice(targets))
-        planned.append(
-            Fault(
-                at_seconds=chance.uniform(0, within_seconds),
-                kind=kind,
-                target=target,
-                lasts_seconds=chance.uniform(0.3, _CONTINUE_AT_MOST_SECONDS),
-            )
-        )
-    return sorted(planned, key=lambda fault: fault.at_seconds)
+_WAITS_AT_MOST_SECONDS = 45.0
+_APPEARS_WITHIN_SECONDS = 3.0
+_DIES_WITHIN_SECONDS = 5.0
+# A paused process hears of it only when it goes on, and a flow finishes what it has begun.
+_STOPS_WITHIN_SECONDS = 25.0
+_PROXY_ANSWERS_WITHIN_SECONDS = 15.0
 
 
 class Nemesis:
-    """Carries a plan out. What it did is in `done`."""
+    """What it did, as far as it took effect, is in `done`; what did not, in `missed`."""
 
-    def __init__(self, stack: RunningStack, directory: Path) -> None:
+    def __init__(self, stack: RunningStack, directory: Path, disks: Mapping[str, SmallDisk]) -> None:
         self._stack = stack
-        self._directory = directory
-        self._children: list[subprocess.Popen[bytes]] = []
-        self._timers: list[threading.Timer] = []
+        self._disks = disks
+        self._beside = Beside(directory)
+        self._lock = threading.Lock()
+        self._pauses: Counter[int] = Counter()
         self.done: list[Fault] = []
+        self.missed: list[Fault] = []
 
-    def run(self, faults: Sequence[Fault]) -> None:
-        """Inject all faults at their times; returns once the last has been, not once it has ended."""
-        began = time.monotonic()
-        for fault in faults:
-            time.sleep(max(0.0, began + fault.at_seconds - time.monotonic()))
-            if self._inject(fault):
-                self.done.append(fault)
+    def run(self, faults: Sequence[Fault], *, is_working: Callable[[], object]) -> None:
+        """Inject all faults at their times; returns once the last of them has ended.
 
-    def relent(self) -> None:
-        """Let everything that is paused go on, and end what was started."""
-        for timer in self._timers:
-            timer.join()
-        for child in self._children:
-            child.kill()
-            child.wait()
+        A burst waits until the system works again, but all bursts together for no longer than a certain time.
+        """
+        began, may_wait_seconds, burst = time.monotonic(), _WAITS_AT_MOST_SECONDS, -1
+        with ThreadPoolExecutor(len(faults)) as pool:
+            running = []
+            for fault in faults:
+                time.sleep(max(0.0, began + fault.at_seconds - time.monotonic()))
+                if fault.burst != burst:
+                    burst, waits_since = fault.burst, time.monotonic()
+                    until(is_working, seconds=may_wait_seconds)
+                    waited_seconds = time.monotonic() - waits_since
+                    began, may_wait_seconds = began + waited_seconds, max(0.0, may_wait_seconds - waited_seconds)
+                running.append(pool.submit(self._inject, fault))
+            for fault, outcome in zip(faults, running, strict=True):
+                (self.done if outcome.result() else self.missed).append(fault)
 
     def _inject(self, fault: Fault) -> bool:
-        """Whether there was anything to do it to."""
+        """Begin and end a fault; whether it was seen to take effect."""
         match fault.kind:
             case FaultKind.kill:
-                return self._signal(fault.target, signal.SIGKILL)
+                return self._end(fault.target, signal.SIGKILL, within_seconds=_DIES_WITHIN_SECONDS)
             case FaultKind.stop:
-                return self._signal(fault.target, signal.SIGTERM)
+                # PostgreSQL's "fast" stop; on SIGTERM it would wait until all clients have gone.
+                number = signal.SIGINT if fault.target == "postgres" else signal.SIGTERM
+                return self._end(fault.target, number, within_seconds=_STOPS_WITHIN_SECONDS)
             case FaultKind.pause:
                 return self._pause(fault)
             case FaultKind.kill_all:
-                return sum(self._signal(name, signal.SIGKILL) for name in self._stack.processes) > 0
+                return self._kill_all()
             case FaultKind.cut | FaultKind.stall:
-                return self._fail(fault)
-            case FaultKind.twin:
-                return self._start_beside(fault, instance=None)
-            case FaultKind.extra_owner:
-                return self._start_beside(fault, instance=f"extra-{len(self._children)}")
+                return self._fail_link(fault)
+            case FaultKind.fill_disk:
+                return self._disks[fault.target].fill(seconds=fault.lasts_seconds)
+            case FaultKind.twin | FaultKind.extra_owner:
+                pid = self._living(fault.target)
+                is_twin = fault.kind is FaultKind.twin
+                return pid is not None and self._beside.run(
+                    fault.target, beside=pid, seconds=fault.lasts_seconds, is_twin=is_twin
+                )
 
-    def _signal(self, name: str, number: signal.Signals) -> bool:
-        with contextlib.suppress(ProcessLookupError, KeyError):
-            os.kill(self._stack.processes[name], number)
-            return True
+    def _living(self, name: str) -> int | None:
+        """The process of this name, waited for a little where it is just being started again."""
+        return until(lambda: self._pid_now(name), seconds=_APPEARS_WITHIN_SECONDS)
+
+    def _pid_now(self, name: str) -> int | None:
+        pid = self._stack.processes[name]
+        return None if has_ended(pid) else pid
+
+    def _end(self, name: str, number: signal.Signals, *, within_seconds: float) -> bool:
+        pid = self._living(name)
+        if pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            return bool(until(lambda: has_ended(pid), seconds=within_seconds))
         return False
+
+    def _kill_all(self) -> bool:
+        pids = list(self._stack.processes.values())
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(until(lambda: all(has_ended(pid) for pid in pids), seconds=_DIES_WITHIN_SECONDS))
 
     def _pause(self, fault: Fault) -> bool:
-        with contextlib.suppress(ProcessLookupError, KeyError):
-            pid = self._stack.processes[fault.target]
+        """Stop a process and all its children (PostgreSQL has many), see them stand still, and let them go on."""
+        pid = self._living(fault.target)
+        if pid is None:
+            return False
+        paused: list[int] = []
+        try:
+            # The parent first: then it has no new children.
+            paused.append(self._hold(pid))
+            paused.extend(self._hold(one) for one in family(pid))
+            took_effect = bool(until(lambda: stands_still(pid), seconds=_DIES_WITHIN_SECONDS))
+            time.sleep(fault.lasts_seconds)
+        finally:
+            for one in reversed(paused):
+                self._let_go(one)
+        return took_effect
+
+    def _hold(self, pid: int) -> int:
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            self._pauses[pid] += 1
             os.kill(pid, signal.SIGSTOP)
-            self._later(fault.lasts_seconds, lambda: _continue(pid))
-            return True
-        return False
+        return pid
 
-    def _fail(self, fault: Fault) -> bool:
-        """Let a proxy fail; one that was itself killed is restarted and does not hear of it."""
+    def _let_go(self, pid: int) -> None:
+        """The last of several pauses of a process lets it go on."""
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            self._pauses[pid] -= 1
+            if self._pauses[pid] == 0:
+                os.kill(pid, signal.SIGCONT)
+
+    def _fail_link(self, fault: Fault) -> bool:
+        """Let a proxy fail; it says in the end whether that hit anybody."""
         url = f"{self._stack.description['proxy']}/{fault.target}/{fault.kind}"
+        wait = fault.lasts_seconds + _PROXY_ANSWERS_WITHIN_SECONDS
         try:
-            return httpx.post(url, params={"seconds": fault.lasts_seconds}).is_success
+            answer = httpx.post(url, params={"seconds": fault.lasts_seconds}, timeout=wait)
         except httpx.HTTPError:
+            # It was itself killed together with all others.
             return False
-
-    def _start_beside(self, fault: Fault, *, instance: str | None) -> bool:
-        """Another process of a flow: under the same name, or as another owner of some of its shards."""
-        try:
-            environment = _environment(self._stack.processes[fault.target])
-        except (OSError, KeyError):
-            return False
-        environment["PAYSTREAM_HTTP_PORT"] = str(_free_port())
-        if instance is not None:
-            environment["PAYSTREAM_INSTANCE"] = instance
-        with (self._directory / f"beside-{len(self._children)}.log").open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "paystream", "flow", fault.target.removeprefix("flow-")],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self._children.append(child)
-        self._later(fault.lasts_seconds, child.terminate if instance else child.kill)
-        return True
-
-    def _later(self, seconds: float, action: object) -> None:
-        assert callable(action)
-        timer = threading.Timer(seconds, action)
-        timer.start()
-        self._timers.append(timer)
-
-
-def _continue(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
-
-
-def _environment(pid: int) -> dict[str, str]:
-    return dict(_pairs(Path(f"/proc/{pid}/environ").read_bytes()))
-
-
-def _pairs(environment: bytes) -> Iterator[tuple[str, str]]:
-    for entry in environment.split(b"\0"):
-        name, separator, value = entry.partition(b"=")
-        if separator:
-            yield name.decode(), value.decode()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+        return int(answer.raise_for_status().json()["hit"]) > 0

@@ -1,131 +1,261 @@
 """One seed: a stack, clients, faults, healing, evidence, verdict.
 
-`python -m tests.chaos.run --seed S [--payments P] [--seconds T] [--faults F] [--brokers 3]`: prints what was found and
-exits with 1 on any violation. `tests.chaos.__main__` runs many.
+`python -m tests.chaos.run --seed S [--payments P] [--seconds T] [--faults F] [--directory D]`: prints the verdict and
+exits with 1 on any violation. It runs in a mount namespace of its own, where that can be had, so that it may fill small
+disks. What it leaves in its directory says why a seed failed: history, plan, evidence, verdict, and all logs below
+`stack/logs`; the directory of a seed without findings is removed. `tests.chaos.__main__` runs many.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import httpx
-
-from tests.chaos.checker import check
-from tests.chaos.collect import collect, read_steps
-from tests.chaos.nemesis import Nemesis, plan
-from tests.harness.stack import PAYSTREAM_COMMAND, SHORT_TIMES, RunningStack, start_stack
+from sandbox.stack import Part
+from tests.chaos.coverage import MUST_OCCUR, observed
+from tests.chaos.healing import heal
+from tests.chaos.history import Progress
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.plan import Fault, FaultKind, plan, targets_of
+from tests.chaos.small_disk import CannotMount, SmallDisk, own_mounts
+from tests.harness.stack import SHORT_TIMES, RunningStack, start_stack
 
 __all__ = ["Seed", "Verdict", "run_seed"]
 
 CHAOS_TIMES = (
     *SHORT_TIMES,
-    *("--setting", "PAYSTREAM_CHALLENGE_TIMEOUT_SECONDS=15"),
+    *("--setting", "PAYSTREAM_CHALLENGE_TIMEOUT_SECONDS=8"),
     *("--setting", "PAYSTREAM_FORGET_AFTER_SECONDS=5"),
+    # Longer than a transaction of Kafka's may be open, which is 10 s, and up to 1 s until it is aborted.
     *("--setting", "PAYSTREAM_READ_MODEL_SLACK_SECONDS=15"),
 )
-_HEALS_WITHIN_SECONDS = 120.0
+# No S3: nothing uses it yet, and it would only be killed with all others.
+_PARTS = frozenset(Part) - {Part.S3}
 _CLIENTS = 2
+_WORKERS = 64
+_CLIENTS_END_WITHIN_SECONDS = 240.0
+# By far more than a seed writes, or the disk would be full by itself.
+_DISK_BYTES = {"kafka": 512 << 20, "postgres": 512 << 20, "card-network": 64 << 20}
+_IN_OWN_MOUNTS = "CHAOS_HAS_OWN_MOUNTS"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Seed:
     """What is run."""
 
     seed: int
-    payments: int = 2_000
+    payments: int = 2_100
     seconds: float = 60.0
-    faults: int = 45
-    brokers: int = 1
+    faults: int = 50
+
+    @property
+    def brokers(self) -> int:
+        """Every third seed has three."""
+        return 3 if self.seed % 3 == 0 else 1
+
+    @property
+    def stack_arguments(self) -> tuple[str, ...]:
+        """Two processes of ingress; two of the payments flow in another third of the seeds."""
+        more = {0: ("--brokers", "3"), 1: ("--flow", "payments=2"), 2: ()}
+        return (*CHAOS_TIMES, "--proxied", "--ingress-processes", "2", *more[self.seed % 3])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What came of it."""
+    """What came of it. `faults` counts those that took effect; `done` does by kind and target."""
 
     seed: int
     payments: int
     faults: int
+    planned: int
     operations: int
     heard: int
     seconds: float
+    phases: dict[str, float] = field(default_factory=dict)
+    """Where the time went, in seconds."""
+    processor_seconds: float = 0.0
+    """What all processes of the stack and the clients took of the processors."""
+    done: dict[str, int] = field(default_factory=dict)
+    observed: dict[str, int] = field(default_factory=dict)
+    ran_out_of_space: list[str] = field(default_factory=list)
+    """Who said in its log that its disk was full."""
+    no_small_disks: str | None = None
+    """Why no disk was filled; None where disks could be."""
     violations: list[str]
 
 
-def run_seed(seed: Seed) -> Verdict:
-    """Run one seed from a fresh stack to its verdict."""
-    began = time.monotonic()
-    arguments = (*CHAOS_TIMES, "--proxied", "--brokers", str(seed.brokers))
-    with start_stack(command=PAYSTREAM_COMMAND, arguments=arguments) as stack:
-        histories = [stack.directory / f"history-{number}.jsonl" for number in range(_CLIENTS)]
-        clients = [_client(stack, history, seed, name=history.stem) for history in histories]
-        nemesis = Nemesis(stack, stack.directory)
-        try:
-            targets = sorted(name for name in stack.processes if name not in ("s3", "proxy"))
-            nemesis.run(plan(seed.seed, targets, faults=seed.faults, within_seconds=seed.seconds))
-        finally:
-            nemesis.relent()
-        for client in clients:
-            if client.wait(timeout=300) != 0:
-                raise RuntimeError(f"a client ended with {client.returncode}")
-        _heal(stack)
-        evidence = collect(stack, histories)
-        violations = check(evidence)
-        if violations:
-            print((stack.directory / "logs").resolve())
+class _Phases:
+    """Seconds that each phase took."""
+
+    def __init__(self) -> None:
+        self.began = self._last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def end(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._last, 1)
+        self._last = now
+
+
+def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_occur: frozenset[str]) -> Verdict:
+    """Run one seed from a fresh stack to its verdict; leaves everything in the directory."""
+    phases = _Phases()
+    disks = {} if no_small_disks else _mount_disks(seed, directory / "disks")
+    data = [word for name, disk in disks.items() for word in ("--data", f"{name}={disk.folder}")]
+    arguments = (*seed.stack_arguments, *data)
+    with start_stack(parts=_PARTS, arguments=arguments, directory=directory / "stack") as stack:
+        phases.end("start")
+        histories = [directory / f"history-{number}.jsonl" for number in range(_CLIENTS)]
+        nemesis = Nemesis(stack, directory, disks)
+        faults = plan(
+            seed.seed,
+            list(stack.processes),
+            faults=seed.faults,
+            within_seconds=seed.seconds,
+            has_small_disks=bool(disks),
+        )
+        _write(directory / "plan.json", [asdict(fault) for fault in faults])
+        with _clients(stack, histories, seed) as clients:
+            nemesis.run(faults, is_working=Progress(histories))
+            _write(directory / "faults-that-took-effect.json", [asdict(fault) for fault in nemesis.done])
+            phases.end("faults")
+            for client in clients:
+                if client.wait(timeout=_CLIENTS_END_WITHIN_SECONDS) != 0:
+                    raise RuntimeError(f"a client ended with {client.returncode}: see its log in {directory}")
+        phases.end("clients")
+        evidence, violations = heal(stack, histories)
+        phases.end("healing")
+        _write(directory / "evidence.json", asdict(evidence))
+    phases.end("stop")
+    seen = observed(evidence)
+    violations += [f"evidence: there was no {name}" for name in sorted(must_occur - seen.keys())]
     return Verdict(
         seed=seed.seed,
         payments=len({step.intent for step in evidence.steps}),
         faults=len(nemesis.done),
+        planned=len(faults),
         operations=len(evidence.history),
         heard=sum(operation.status is not None for operation in evidence.history),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - phases.began, 1),
+        phases=phases.seconds,
+        processor_seconds=_processor_seconds(),
+        done=_by_kind_and_target(nemesis.done),
+        observed=dict(sorted(seen.items())),
+        ran_out_of_space=_out_of_space(stack.directory / "logs"),
+        no_small_disks=no_small_disks,
         violations=violations,
     )
 
 
-def _client(stack: RunningStack, history: Path, seed: Seed, *, name: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.chaos.client", str(stack.directory / "stack.json"), str(history)]
-    options = {"--name": name, "--seed": seed.seed, "--payments": seed.payments // _CLIENTS, "--workers": 16}
-    return subprocess.Popen([*command, *(str(word) for option in options.items() for word in option)])
+def _mount_disks(seed: Seed, directory: Path) -> dict[str, SmallDisk]:
+    """A small disk for each process that keeps data."""
+    brokers = ["kafka"] if seed.brokers == 1 else [f"kafka-{number}" for number in range(1, seed.brokers + 1)]
+    directory.mkdir(mode=0o711)
+    return {
+        name: SmallDisk.mount(directory / name, size_bytes=_DISK_BYTES["kafka" if name in brokers else name])
+        for name in targets_of(FaultKind.fill_disk, [*brokers, "postgres", "card-network"], has_small_disks=True)
+    }
 
 
-def _heal(stack: RunningStack) -> None:
-    """Wait until the stack serves and no payment is under way, or time is up; the checker says what is left then."""
-    deadline = time.monotonic() + _HEALS_WITHIN_SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(2.0)
-        if _serves(stack) and not _under_way(stack):
-            return
-
-
-def _serves(stack: RunningStack) -> bool:
+@contextlib.contextmanager
+def _clients(stack: RunningStack, histories: Sequence[Path], seed: Seed) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes of clients; none is left at the end, whatever happens."""
+    clients = [_client(stack, history, seed) for history in histories]
     try:
-        return httpx.get(f"{stack.ingress}/readyz", timeout=5.0).status_code == 200
-    except httpx.HTTPError:
-        return False
+        yield clients
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
 
 
-def _under_way(stack: RunningStack) -> bool:
-    last = {step.intent: step for step in read_steps(stack.kafka)}
-    return any(leg.status in ("created", "pending", "requires_action") for step in last.values() for leg in step.legs)
+def _client(stack: RunningStack, history: Path, seed: Seed) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.chaos.client", str(stack.directory / "stack.json"), str(history)]
+    options = {
+        "--name": history.stem,
+        "--seed": seed.seed,
+        "--payments": seed.payments // _CLIENTS,
+        "--workers": _WORKERS,
+        "--seconds": seed.seconds,
+    }
+    with history.with_suffix(".log").open("wb") as log:
+        return subprocess.Popen(
+            [*command, *(str(word) for option in options.items() for word in option)], stdout=log, stderr=log
+        )
+
+
+def _by_kind_and_target(done: Sequence[Fault]) -> dict[str, int]:
+    return dict(sorted(Counter(f"{fault.kind} {fault.target}".strip() for fault in done).items()))
+
+
+def _out_of_space(logs: Path) -> list[str]:
+    """The names of those whose log speaks of a full disk, each in its own words."""
+    words = (b"No space left on device", b"database or disk is full")
+    return sorted(log.stem for log in logs.glob("*.log") if any(word in log.read_bytes() for word in words))
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(used.ru_utime + used.ru_stime, 1)
+
+
+def _write(file: Path, content: object) -> None:
+    file.write_text(json.dumps(content, indent=1, default=_jsonable) + "\n")
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    assert isinstance(value, set | frozenset)
+    return sorted(value)
+
+
+def _enter_own_mounts() -> str | None:
+    """Become a process that may mount; why that cannot be, where it cannot."""
+    if _IN_OWN_MOUNTS in os.environ:
+        return None
+    try:
+        before = own_mounts()
+    except CannotMount as error:
+        return str(error)
+    return os.execvpe(before[0], [*before, *sys.orig_argv], {**os.environ, _IN_OWN_MOUNTS: "1"})
 
 
 def main() -> None:
     """Run as a program."""
+    no_small_disks = _enter_own_mounts()
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--payments", type=int, default=2_000)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--faults", type=int, default=45)
-    parser.add_argument("--brokers", type=int, default=1)
-    verdict = run_seed(Seed(**vars(parser.parse_args())))
+    parser.add_argument("--payments", type=int, default=Seed.payments)
+    parser.add_argument("--seconds", type=float, default=Seed.seconds)
+    parser.add_argument("--faults", type=int, default=Seed.faults)
+    parser.add_argument("--directory", type=Path)
+    parser.add_argument("--lenient", action="store_true", help="do not insist that every kind of trouble was there")
+    given = parser.parse_args()
+    directory = given.directory or Path(tempfile.mkdtemp(prefix="paystream-chaos-"))
+    directory.mkdir(exist_ok=True)
+    # PostgreSQL's user must be able to pass through it when root tests.
+    directory.chmod(0o711)
+    seed = Seed(seed=given.seed, payments=given.payments, seconds=given.seconds, faults=given.faults)
+    print(f"seed {seed.seed} in {directory}", file=sys.stderr, flush=True)
+    must_occur = frozenset[str]() if given.lenient else MUST_OCCUR
+    verdict = run_seed(seed, directory, no_small_disks=no_small_disks, must_occur=must_occur)
+    _write(directory / "verdict.json", asdict(verdict))
     print(json.dumps(asdict(verdict), indent=2))
+    if not verdict.violations and given.directory is None:
+        shutil.rmtree(directory)
     sys.exit(1 if verdict.violations else 0)
 
 

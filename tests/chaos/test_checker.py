@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.evidence import Booking, Evidence, Leg, Row, Step
+from tests.chaos.evidence import Booking, Evidence, Leg, Row, State, Step
 from tests.chaos.history import Operation
 
 HOLD = Leg(id="tx_1", type="authorization", status="succeeded", amount=5)
@@ -67,15 +67,27 @@ def operation(
 
 CREATED = operation(1, "/paymentIntent", status=201, answer=shown(1, "requires_payment_method"))
 PAID = operation(
-    2, "/paymentIntent/pi_1/transaction", status=201, answer={"id": "tx_1", "payment_intent": shown(4, "succeeded")}
+    2,
+    "/paymentIntent/pi_1/transaction",
+    status=201,
+    answer={"id": "tx_1", "object": "transaction", "status": "succeeded", "payment_intent": shown(4, "succeeded")},
 )
 READ = operation(3, "/paymentIntent/pi_1/status", status=200, answer=shown(4, "succeeded"), method="GET", key=None)
 UNKNOWN = operation(4, "/paymentIntent", status=None, answer=None, heard_at=None)
-GOOD = Evidence(history=(CREATED, PAID, READ, UNKNOWN), steps=STEPS, rows={"pi_1": ROW}, bookings=BOOKINGS)
+GOOD = Evidence(
+    history=(CREATED, PAID, READ, UNKNOWN),
+    steps=STEPS,
+    rows={"pi_1": ROW},
+    bookings=BOOKINGS,
+    states={"pi_1": State(sequence=4, written_at=1.0)},
+    audited={("pi_1", 1), ("pi_1", 2), ("pi_1", 3), ("pi_1", 4)},
+)
+FORGOTTEN = {"pi_1": State(sequence=None, written_at=2.0)}
 
 
 def test_a_good_run_has_no_findings() -> None:
     assert check(GOOD) == []
+    assert check(replace(GOOD, states=FORGOTTEN)) == []
 
 
 VOID = Leg(id="tx_3", type="void", status="succeeded", amount=5, hold="tx_1")
@@ -93,6 +105,14 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
     "a charge of nobody": (
         replace(GOOD, bookings=(*BOOKINGS, replace(BOOKINGS[0], intent="pi_2", reference="tx_8"))),
         "ledger: the network was asked for pi_2",
+    ),
+    "a hold under a reference of nobody": (
+        replace(GOOD, bookings=(*BOOKINGS, replace(BOOKINGS[0], reference="tx_8"))),
+        "ledger: tx_8 is booked for pi_1",
+    ),
+    "a hold for each time that it is asked": (
+        replace(GOOD, bookings=(replace(BOOKINGS[0], requests=2), BOOKINGS[1]), repeats_are_holds=True),
+        "held twice: tx_1 of pi_1 was asked 2 times",
     ),
     "a gap": (replace(GOOD, steps=(*STEPS[:2], STEPS[3])), "sequence: pi_1 has [1, 2, 4]"),
     "a repeat": (replace(GOOD, steps=(*STEPS, replace(STEPS[3], offset=99))), "sequence: pi_1 has [1, 2, 3, 4, 4]"),
@@ -125,7 +145,7 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
         "key: /paymentIntent under k1 has the ids",
     ),
     "done twice under one key": (
-        replace(GOOD, history=(CREATED, replace(CREATED, number=9))),
+        replace(GOOD, history=(CREATED, replace(CREATED, number=9, asked_at=9.0))),
         "key: /paymentIntent under k1 was done for the first time 2 times",
     ),
     "a row that is behind": (
@@ -145,6 +165,47 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
         replace(GOOD, steps=(STEPS[0], STEPS[1], step(3, "canceled", HOLD)), bookings=BOOKINGS[:1]),
         "hold: tx_1 of pi_1 is approved at the network, succeeded here, and nothing ends it",
     ),
+    "money that nobody ever received": (
+        replace(GOOD, history=(CREATED, replace(READ, answer={**shown(4, "succeeded"), "amount_received": 6}))),
+        "told: amount_received of pi_1 was 6 for c, is 5",
+    ),
+    "a transaction that never stood so": (
+        replace(GOOD, history=(CREATED, replace(PAID, answer={**PAID.answer, "status": "declined"}))),  # type: ignore[dict-item]
+        "told: tx_1 was declined for c, is succeeded",
+    ),
+    "a transaction in a status that never stood so": (
+        replace(
+            GOOD,
+            history=(
+                replace(
+                    READ,
+                    answer={**shown(4, "succeeded"), "transactions": [{"id": "tx_1", "status": "pending"}]},
+                ),
+            ),
+        ),
+        "told: tx_1 was pending for c, is succeeded",
+    ),
+    "an answer that nobody foresaw": (
+        replace(GOOD, history=(CREATED, replace(UNKNOWN, status=500))),
+        "error: c heard 500 of POST /paymentIntent as its 4",
+    ),
+    "done, and refused when asked again": (
+        replace(GOOD, history=(CREATED, PAID, replace(PAID, number=9, status=404, answer={}, asked_at=9.0))),
+        "key: /paymentIntent/pi_1/transaction under k2 was done, and heard 404 afterwards",
+    ),
+    "a changelog that is behind": (
+        replace(GOOD, states={"pi_1": State(sequence=3, written_at=1.0)}),
+        "state: pi_1 is at 3 in the changelog, and at 4 in the log",
+    ),
+    "a changelog without it": (replace(GOOD, states={}), "state: pi_1 is not in the changelog"),
+    "forgotten before its end": (
+        replace(GOOD, steps=STEPS[:3], states=FORGOTTEN),
+        "state: pi_1 is forgotten, and is processing",
+    ),
+    "a gap in the audit log": (
+        replace(GOOD, audited={("pi_1", 1), ("pi_1", 2), ("pi_1", 4)}),
+        "read model: sequence 3 of pi_1 is in the audit log or in the log, not in both",
+    ),
     "a dead letter": (replace(GOOD, dead_letters=("corrupt",)), "dead letter: corrupt"),
 }
 
@@ -152,6 +213,10 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
 @pytest.mark.parametrize(("evidence", "finding"), FAULTS.values(), ids=FAULTS)
 def test_a_broken_promise_is_found(evidence: Evidence, finding: str) -> None:
     assert any(one.startswith(finding) for one in check(evidence)), check(evidence)
+
+
+def test_of_two_that_were_open_at_once_either_may_take_itself_for_the_first() -> None:
+    assert check(replace(GOOD, history=(CREATED, replace(CREATED, number=9, asked_at=1.2)))) == []
 
 
 def test_a_hold_that_was_voided_or_waits_for_the_merchant_has_an_end() -> None:

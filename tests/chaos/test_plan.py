@@ -1,25 +1,45 @@
-"""Plans are repeated by their seed, and history survives a client that was killed."""
+"""Plans are repeated by their seed and reach everything, history survives a client that was killed, results add up."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tests.chaos.__main__ import add_up
-from tests.chaos.history import Operation, Recorder, read_history
-from tests.chaos.nemesis import FaultKind, plan
-from tests.chaos.run import Verdict
+from tests.chaos.__main__ import add_up, summary
+from tests.chaos.history import Operation, Progress, Recorder, read_history
+from tests.chaos.plan import FLOWS, SESSION_SECONDS, Fault, FaultKind, plan, targets_of
+from tests.chaos.run import Seed
 
-TARGETS = ("ingress", "kafka", "flow-payments", "postgres")
+PROCESSES = ("ingress", "kafka", "postgres", "card-network", "proxy", *FLOWS)
+
+
+def plan_of(seed: int, *, faults: int = 200, has_small_disks: bool = True) -> list[Fault]:
+    return plan(seed, PROCESSES, faults=faults, within_seconds=60, has_small_disks=has_small_disks)
 
 
 def test_a_seed_is_a_plan() -> None:
-    first = plan(7, TARGETS, faults=200, within_seconds=60)
-    assert first == plan(7, TARGETS, faults=200, within_seconds=60)
-    assert first != plan(8, TARGETS, faults=200, within_seconds=60)
-    assert {fault.kind for fault in first} == set(FaultKind)
+    first = plan_of(7)
+    assert first == plan_of(7)
+    assert first != plan_of(8)
     assert first == sorted(first, key=lambda fault: fault.at_seconds)
-    assert max(fault.lasts_seconds for fault in first) > 6, "longer than a session"
+    assert len({fault.burst for fault in first}) == 40
+    assert [fault.burst for fault in first] == sorted(fault.burst for fault in first)
+    longest = {kind: max(fault.lasts_seconds for fault in first if fault.kind is kind) for kind in FaultKind}
+    assert longest[FaultKind.pause] > SESSION_SECONDS
+
+
+def test_seeds_do_every_kind_of_fault_to_everything() -> None:
+    done = {(fault.kind, fault.target) for seed in range(1, 51) for fault in plan_of(seed, faults=Seed.faults)}
+    wanted = {(kind, target) for kind in FaultKind for target in targets_of(kind, PROCESSES, has_small_disks=True)}
+    assert done == wanted
+    assert {target for kind, target in wanted if kind is FaultKind.twin} == set(FLOWS)
+    assert {target for kind, target in wanted if kind is FaultKind.fill_disk} == {"kafka", "postgres", "card-network"}
+    assert ("kill", "proxy") not in wanted
+
+
+def test_where_no_disk_can_be_mounted_none_is_filled() -> None:
+    assert {fault.kind for fault in plan_of(7, has_small_disks=False)} == set(FaultKind) - {FaultKind.fill_disk}
 
 
 def test_the_last_word_on_an_operation_counts_and_a_cut_line_is_unknown(tmp_path: Path) -> None:
@@ -33,8 +53,55 @@ def test_the_last_word_on_an_operation_counts_and_a_cut_line_is_unknown(tmp_path
     assert (operation.status, operation.is_known) == (200, True)
 
 
+def test_progress_is_what_is_new_in_the_files(tmp_path: Path) -> None:
+    file = tmp_path / "history"
+    is_working = Progress([file, tmp_path / "not there yet"])
+    assert not is_working()
+    file.write_text('{"status": 503}\n{"status": 201}\n')
+    assert is_working()
+    assert not is_working()
+    with file.open("a") as out:
+        out.write('{"status": 503}\n')
+    assert not is_working()
+
+
+VERDICT: dict[str, Any] = {
+    "seed": 1,
+    "payments": 10,
+    "faults": 3,
+    "operations": 40,
+    "heard": 39,
+    "seconds": 1.0,
+    "violations": [],
+    "done": {"kill kafka": 2, "pause ingress": 1},
+    "phases": {},
+    "no_small_disks": None,
+}
+OTHER: dict[str, Any] = {
+    **VERDICT,
+    "seed": 2,
+    "payments": 5,
+    "faults": 1,
+    "operations": 9,
+    "violations": ["lost: pi_1"],
+    "done": {"kill ingress": 1},
+}
+
+
 def test_parts_add_up_and_a_seed_counts_once() -> None:
-    verdict = Verdict(seed=1, payments=10, faults=3, operations=40, heard=39, seconds=1.0, violations=[])
-    other = Verdict(seed=2, payments=5, faults=2, operations=9, heard=9, seconds=1.0, violations=["lost: pi_1"])
-    results = add_up(add_up(add_up({}, verdict), other), verdict)
-    assert results["total"] == {"seeds": 2, "payments": 15, "faults": 5, "operations": 49, "violations": 1}
+    results = add_up(add_up(add_up({}, VERDICT), OTHER), VERDICT)
+    assert results["total"] == {
+        "seeds": 2,
+        "payments": 15,
+        "faults": 4,
+        "operations": 49,
+        "violations": 1,
+        "done": {"kill ingress": 1, "kill kafka": 2, "pause ingress": 1},
+    }
+
+
+def test_the_summary_hides_nothing() -> None:
+    assert summary([VERDICT, OTHER], []) == "2 seeds, 4 faults (kill 3, pause 1); 15 payments; 1 violations"
+    without_disks = summary([{**VERDICT, "no_small_disks": "not permitted"}], [4])
+    assert "no disk was filled, since none can be mounted here (not permitted)" in without_disks
+    assert without_disks.endswith("NOT RUN: 4")

@@ -1,0 +1,119 @@
+"""Faults by seed: what is done to whom, when, and for how long.
+
+Faults come in bursts, in which they overlap; between bursts the system may get to its feet again, so that the next one
+finds payments under way. `plan` is pure: a seed gives the same faults at the same times. Driven by `run`; carried out
+by `nemesis`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["FLOWS", "SESSION_SECONDS", "Fault", "FaultKind", "plan", "targets_of"]
+
+FLOWS = ("flow-payments", "flow-processing", "flow-reconciliation", "flow-postgres")
+_BEHIND_PROXIES = ("kafka", "postgres", "card-network")
+# What has a disk of its own that can be filled.
+_ON_DISKS = ("kafka", "postgres", "card-network")
+_NOT_OURS = ("s3", "proxy")
+SESSION_SECONDS = 6.0
+"""The session time-out of a member of a group: who pauses for longer loses its shards."""
+
+
+class FaultKind(StrEnum):
+    """What is done to a process, or to what it needs."""
+
+    kill = "kill"
+    pause = "pause"
+    stop = "stop"
+    kill_all = "kill_all"
+    twin = "twin"
+    extra_owner = "extra_owner"
+    cut = "cut"
+    stall = "stall"
+    fill_disk = "fill_disk"
+
+
+_WEIGHTS: Mapping[FaultKind, float] = {
+    FaultKind.kill: 9,
+    FaultKind.pause: 6,
+    FaultKind.stop: 3,
+    FaultKind.twin: 2,
+    FaultKind.extra_owner: 2.5,
+    FaultKind.cut: 4,
+    FaultKind.stall: 3,
+    FaultKind.fill_disk: 2,
+    FaultKind.kill_all: 0.4,
+}
+_LONG = 0.2
+# Whoever appends little has some room in the last block of each file.
+_FULL_SECONDS = (3.0, 7.0)
+_FAULTS_IN_BURST = 5
+_BURST = 0.5
+"""How much of the time from burst to burst the faults of one are spread over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault: `target` is a name in stack.json, a flow for twins and extra owners, a proxy for cuts, "" for all.
+
+    `at_seconds` counts from the beginning, as if every burst could begin at its time.
+    """
+
+    at_seconds: float
+    burst: int
+    kind: FaultKind
+    target: str
+    lasts_seconds: float = 0.0
+
+
+def targets_of(kind: FaultKind, processes: Sequence[str], *, has_small_disks: bool) -> list[str]:
+    """All that a kind of fault can be done to, in a stack of these processes."""
+    processes = sorted(name for name in processes if name not in _NOT_OURS)
+    match kind:
+        case FaultKind.kill_all:
+            return [""]
+        case FaultKind.twin | FaultKind.extra_owner:
+            return [name for name in FLOWS if name in processes]
+        case FaultKind.cut | FaultKind.stall:
+            return [name for name in processes if name.startswith(_BEHIND_PROXIES)]
+        case FaultKind.fill_disk:
+            return [name for name in processes if has_small_disks and name.startswith(_ON_DISKS)]
+        case FaultKind.kill | FaultKind.pause | FaultKind.stop:
+            return processes
+
+
+def plan(
+    seed: int, processes: Sequence[str], *, faults: int, within_seconds: float, has_small_disks: bool
+) -> list[Fault]:
+    """So many faults within a time, in order."""
+    chance = random.Random(f"nemesis-{seed}")
+    targets = {kind: targets_of(kind, processes, has_small_disks=has_small_disks) for kind in FaultKind}
+    weights = {kind: weight for kind, weight in _WEIGHTS.items() if targets[kind]}
+    bursts = math.ceil(faults / _FAULTS_IN_BURST)
+    every_seconds = within_seconds / bursts
+    planned = []
+    for number in range(faults):
+        burst = number % bursts
+        (kind,) = chance.choices(list(weights), list(weights.values()))
+        planned.append(
+            Fault(
+                at_seconds=(burst + chance.uniform(0, _BURST)) * every_seconds,
+                burst=burst,
+                kind=kind,
+                target=chance.choice(targets[kind]),
+                lasts_seconds=chance.uniform(*_FULL_SECONDS) if kind is FaultKind.fill_disk else _duration(chance),
+            )
+        )
+    return sorted(planned, key=lambda fault: fault.at_seconds)
+
+
+def _duration(chance: random.Random) -> float:
+    """Mostly a hiccup, or nothing would be under way when the next fault comes; sometimes longer than a session."""
+    if chance.random() < _LONG:
+        return chance.uniform(SESSION_SECONDS + 0.5, SESSION_SECONDS + 3.0)
+    return chance.uniform(0.3, 2.0)

@@ -1,0 +1,74 @@
+"""What a run exercised is counted from its evidence: by hand-made operations, and nothing out of nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.chaos.coverage import MUST_OCCUR, observed
+from tests.chaos.evidence import Evidence, Leg, State, Step
+from tests.chaos.history import Operation
+
+HOLD = Leg(id="tx_1", type="authorization", status="succeeded", amount=5)
+CAPTURE = Leg(id="tx_2", type="capture", status="pending", amount=3, hold="tx_1")
+STEP = Step(
+    partition=0,
+    offset=1,
+    intent="pi_1",
+    sequence=4,
+    type="event",
+    status="processing",
+    amount=5,
+    received=0,
+    legs=(HOLD, CAPTURE),
+)
+NOTHING = Evidence(history=(), steps=(), rows={}, bookings=())
+PAY = Operation(
+    client="c",
+    number=1,
+    method="POST",
+    path="/paymentIntent/pi_1/transaction",
+    key="k",
+    body={"payment_method": "tok_timeoutThenApproved"},
+    asked_at=1.0,
+    heard_at=3.0,
+    status=201,
+    answer={},
+)
+
+
+def seen(*history: Operation) -> dict[str, int]:
+    return dict(observed(replace(NOTHING, history=history)))
+
+
+def test_nothing_is_observed_in_nothing() -> None:
+    assert observed(NOTHING) == {}
+    assert MUST_OCCUR
+
+
+def test_a_payment_counts_once_for_whatever_it_came_through() -> None:
+    found = observed(replace(NOTHING, steps=(STEP, replace(STEP, sequence=5))))
+    assert found == {"status processing": 1, "leg pending": 1, "leg partial capture": 1}
+
+
+def test_a_race_is_two_that_are_open_at_once() -> None:
+    other = replace(PAY, number=2)
+    assert seen(PAY, replace(other, asked_at=2.0))["race of a pay"] == 1
+    assert "race of a pay" not in seen(PAY, replace(other, asked_at=4.0))
+    assert "race of a pay" not in seen(replace(PAY, heard_at=None, status=None), replace(other, asked_at=2.0))
+    cancel = replace(other, path="/paymentIntent/pi_1/cancel", key="x", body={}, asked_at=2.0)
+    assert seen(PAY, cancel)["race of a cancel"] == 1
+
+
+def test_late_is_long_after_the_answer_and_forgotten_what_the_fold_no_longer_has() -> None:
+    late = replace(PAY, number=2, asked_at=20.0, heard_at=21.0, is_replay=True)
+    assert seen(PAY, late) == {"card that times out": 2, "late pay": 1, "replayed": 1}
+    evidence = replace(NOTHING, history=(PAY, late))
+    before, after = State(sequence=None, written_at=19.0), State(sequence=None, written_at=22.0)
+    assert observed(replace(evidence, states={"pi_1": before}))["forgotten pay"] == 1
+    assert "forgotten pay" not in observed(replace(evidence, states={"pi_1": after}))
+
+
+def test_what_clients_hear_is_told_apart() -> None:
+    answers = (replace(PAY, number=number, status=status) for number, status in enumerate((None, 202, 503, 409)))
+    found = seen(*answers)
+    assert (found["unknown"], found["accepted"], found["unavailable"], found["refused"]) == (1, 1, 1, 1)
