@@ -43,11 +43,12 @@ bench-fold: .venv/.dev .jgo/verified .venv-quix/ready
 bench-takeover: .venv/.dev .jgo/verified
 	.venv/bin/python -m bench.fold.takeover
 
-# Faults by seed on the real stack: make chaos SEEDS=50, or in parts with FROM=11.
+# Faults by seed on the real stack: make chaos SEEDS=50, or in parts with FROM=11; JOBS at a time.
 SEEDS ?= 3
 FROM ?= 1
+JOBS ?= 1
 chaos: .venv/.dev .jgo/verified
-	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --from $(FROM)
+	.venv/bin/python -m tests.chaos --seeds $(SEEDS) --from $(FROM) --jobs $(JOBS)
 
 setup: .venv/.demo .jgo/verified
 setup-dev: .venv/.dev .jgo/verified
