@@ -98,9 +98,15 @@ def drift(
     wanted = list(topics)
     until = time.monotonic() + patience_seconds
     while True:
-        found = _drift(admin, wanted, partitions=partitions, replication_factor=replication_factor)
-        if time.monotonic() > until or not any(one.setting == "topic" for one in found):
-            return found
+        is_last = time.monotonic() > until
+        try:
+            found = _drift(admin, wanted, partitions=partitions, replication_factor=replication_factor)
+        except KafkaException as error:
+            if is_last or error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+        else:
+            if is_last or not any(one.setting == "topic" for one in found):
+                return found
         time.sleep(0.5)
 
 

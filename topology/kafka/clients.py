@@ -113,6 +113,8 @@ def _reader(config: KafkaConfig, *, client: str, isolation: str) -> Consumer:
             "socket.timeout.ms": _CONSUMER_SOCKET_TIMEOUT_MS,
             "fetch.wait.max.ms": 50,
             "fetch.error.backoff.ms": 50,
+            # A restore fills the local queue again and again; by default it would rest for a second each time.
+            "fetch.queue.backoff.ms": 1,
         }
     )
 

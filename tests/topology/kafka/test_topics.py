@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -99,3 +100,30 @@ def test_a_topic_that_takes_its_producers_time_is_told(admin: AdminClient, topic
     created = NewTopic(topic.name, num_partitions=3, replication_factor=1, config={"retention.ms": "3600000"})
     admin.create_topics([created])[topic.name].result()
     assert found(admin, [topic]) == [f"{topic.name}: message.timestamp.type is CreateTime, expected LogAppendTime"]
+
+
+def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again(admin: AdminClient, topics: list[Topic]) -> None:
+    create_topics(admin, topics, partitions=3, replication_factor=1)
+    describe, listed = admin.describe_configs, admin.list_topics
+    unheard = [KafkaError.UNKNOWN_TOPIC_OR_PART]
+    unlisted = [topics[0].name]
+
+    def describe_configs(_self: AdminClient, resources: list[Any]) -> dict[Any, Any]:
+        if not unheard:
+            return dict(describe(resources))
+        failed: Future[Any] = Future()
+        failed.set_exception(KafkaException(KafkaError(unheard.pop())))
+        return dict.fromkeys(resources, failed)
+
+    def list_topics(_self: AdminClient, **named: Any) -> Any:
+        found = listed(**named)
+        if unlisted:
+            del found.topics[unlisted.pop()]
+        return found
+
+    with (
+        mock.patch.object(AdminClient, "describe_configs", describe_configs),
+        mock.patch.object(AdminClient, "list_topics", list_topics),
+    ):
+        assert drift(admin, topics, partitions=3, replication_factor=1) == []
+    assert (unheard, unlisted) == ([], [])
