@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,66 +32,18 @@ from schemas.processing import InFlight, TimerFired
 from schemas.times import Micros
 from schemas.topics import DEAD_LETTERS
 from tests.harness.counting_flow import changelog_topic, counting_spec, input_topic, output_topic
-from tests.harness.stack import wait_for
+from tests.harness.member import Member
 from topology.kafka.admin import create_topics
 
 __all__ = ["Counting", "Member", "given"]
 
 REPOSITORY = Path(__file__).parents[2]
 _KEYS = 40
-_HOLDS = re.compile(r"holds shards \[([0-9, ]*)\]")
 
 
 def given(key: str, name: str) -> TimerFired:
     """An input of the counting flow; the output repeats its name."""
     return TimerFired(payment_intent_id=PaymentIntentId(key), name=name, due_at=Micros(1), at=Micros(1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """One process of the flow."""
-
-    instance: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def output(self) -> str:
-        """What it has printed."""
-        return self.log.read_text(errors="replace")
-
-    @property
-    def shards(self) -> tuple[int, ...] | None:
-        """The shards that it was last given, or None when it never was."""
-        found = _HOLDS.findall(self.output)
-        return tuple(int(number) for number in found[-1].split(",") if number.strip()) if found else None
-
-    def signal(self, number: signal.Signals) -> None:
-        """Signal the process."""
-        self.process.send_signal(number)
-
-    def wait(self, within_seconds: float = 30.0) -> int:
-        """The exit status (negative: the signal that ended it)."""
-        return self.process.wait(within_seconds)
-
-    def kill(self) -> None:
-        """End the process at once."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        """A clean stop, which has to end well."""
-        self.process.terminate()
-        assert self.wait(15.0) == 0, self.output
-
-    def wait_until_paused(self, within_seconds: float = 60.0) -> None:
-        """Wait until the process has stopped itself (state T)."""
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        wait_for(
-            lambda: stat.read_text().rpartition(")")[2].split()[0] == "T",
-            what=f"the pause of {self.instance}",
-            within_seconds=within_seconds,
-        )
 
 
 class Counting:
@@ -156,10 +107,16 @@ class Counting:
 
     def start(self, instance: str = "0", *, fault: str | None = None) -> Member:
         """Start a member; `fault` is what `faulty_flow` takes: STEP:TRANSACTION:SIGNAL:DELAY_MS."""
-        module = "tests.harness.counting_flow" if fault is None else "tests.harness.faulty_flow"
         log = self._directory / f"{self.prefix}-{len(self.members)}.log"
+        begin = partial(self._begin, instance, log)
+        member = Member(instance=instance, process=begin(fault), log=log, begin=begin, fault=fault)
+        self.members.append(member)
+        return member
+
+    def _begin(self, instance: str, log: Path, fault: str | None) -> subprocess.Popen[bytes]:
+        module = "tests.harness.counting_flow" if fault is None else "tests.harness.faulty_flow"
         command = [sys.executable, "-m", module, self.bootstrap, self.prefix, instance]
-        process = spawn(
+        return spawn(
             command if fault is None else [*command, fault],
             environment=self.environment,
             log=log,
@@ -167,9 +124,6 @@ class Counting:
             account=None,
             orphan_signal=signal.SIGKILL,
         )
-        member = Member(instance=instance, process=process, log=log)
-        self.members.append(member)
-        return member
 
     def send(self, count: int) -> None:
         """Send inputs for keys chosen at random; they are in the log when this returns."""
@@ -232,9 +186,11 @@ class Counting:
         return self.counted_count - before
 
     def wait_until(self, condition: Callable[[], bool], *, what: str, within_seconds: float = 60.0) -> None:
-        """Read outputs until the condition holds."""
+        """Read outputs until the condition holds; members that ended themselves are started again."""
         deadline = time.monotonic() + within_seconds
         while not condition():
+            for member in self.members:
+                member.keep()
             assert time.monotonic() < deadline, f"{what} did not come within {within_seconds} s"
             self.read()
 

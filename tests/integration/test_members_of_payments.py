@@ -20,7 +20,8 @@ from sandbox.stack.process import spawn
 from schemas.codec import decode
 from schemas.payment import PaymentIntent, PaymentIntentStatus, TransactionStatus
 from schemas.topics import ALL, DEAD_LETTERS, EVENTS, INTENTS
-from tests.harness.counting import REPOSITORY, Member
+from tests.harness.counting import REPOSITORY
+from tests.harness.member import Member
 from tests.harness.stack import start_stack, wait_for
 from tests.integration.customer import ATTEMPTS, EVENTS_EACH, PARTITIONS, Customer, read_all
 from topology.kafka.admin import create_topics

@@ -9,11 +9,15 @@ from functools import partial
 
 import pytest
 
-from tests.harness.counting import Counting, Member
+from tests.harness.counting import Counting
 from tests.harness.faulty_flow import Fault, Step
+from tests.harness.member import Member
 from tests.harness.scenarios import Scenarios, scenarios
+from topology.kafka import KafkaConfig
 
 ALL_SHARDS = (0, 1, 2, 3)
+SESSION_SECONDS = KafkaConfig(bootstrap="").session_timeout_ms / 1000
+TRIES_MAX = 5
 PAUSES = (Step.before_produce, Step.before_offsets, Step.before_commit)
 
 
@@ -34,7 +38,7 @@ def is_killed_and_comes_anew(flow: Counting) -> None:
     with flow.feeding(100):
         flow.wait_for_more(20)
         killed.kill()
-        flow.wait_until(lambda: survivor.shards == ALL_SHARDS, what="the takeover", within_seconds=30.0)
+        flow.wait_until(lambda: survivor.shards == ALL_SHARDS, what="the takeover")
         newcomer = flow.start("2")
         share_all_shards(flow, survivor, newcomer)
         flow.wait_for_more(20)
@@ -51,7 +55,7 @@ def is_paused(step: Step, flow: Counting) -> None:
     share_all_shards(flow, paused, survivor)
     with flow.feeding(100):
         paused.wait_until_paused()
-        flow.wait_until(lambda: survivor.shards == ALL_SHARDS, what="the takeover", within_seconds=30.0)
+        flow.wait_until(lambda: survivor.shards == ALL_SHARDS, what="the takeover")
         flow.wait_for_more(50)
         paused.signal(signal.SIGCONT)
         share_all_shards(flow, paused, survivor)
@@ -112,15 +116,21 @@ def restarts_within_its_session(flow: Counting) -> None:
     """A killed member and one that stopped come back under their names: nobody else notices, no shard moves."""
     first, other = flow.start("0"), flow.start("1")
     share_all_shards(flow, first, other)
-    held, news = other.shards, other.output.count("holds shards")
     with flow.feeding(100):
         for end in (Member.kill, Member.stop):
-            flow.wait_for_more(20)
-            end(first)
-            first = flow.start("0")
-            share_all_shards(flow, first, other)
-        flow.wait_for_more(20)
-    assert (other.shards, other.output.count("holds shards")) == (held, news)
+            for _ in range(TRIES_MAX):
+                flow.wait_for_more(20)
+                held, news, lives = other.shards, other.output.count("holds shards"), other.lives
+                gone_at = time.monotonic()
+                end(first)
+                first = flow.start("0")
+                share_all_shards(flow, first, other)
+                # A slow machine may have let the session pass, or have stuck the other: then this says nothing.
+                if time.monotonic() - gone_at < SESSION_SECONDS and other.lives == lives:
+                    assert (other.shards, other.output.count("holds shards")) == (held, news)
+                    break
+            else:
+                pytest.fail(f"no restart in {TRIES_MAX} was quicker than the session")
     flow.check()
     first.stop()
     other.stop()

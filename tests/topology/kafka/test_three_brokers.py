@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from sandbox.stack import Part
-from tests.harness.counting import Counting, Member
+from tests.harness.counting import Counting
 from tests.harness.faulty_flow import Step
 from tests.harness.scenarios import Scenarios, scenarios
 from tests.harness.stack import start_stack
@@ -26,14 +26,12 @@ from tests.topology.kafka.test_members import (
     share_all_shards,
     stops_and_starts,
 )
-from topology.kafka.watchdog import EXIT_STATUS
 
 REPLICAS = 3
 # Where a broker may already have what others do not have yet.
 BETWEEN = (Step.between_produces, Step.before_commit, Step.after_commit)
 # Longer than a broker's session with the controller (3 s) and a member's with its group (6 s).
 PAUSE_SECONDS = 8.0
-SERVED_AGAIN_WITHIN_SECONDS = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +67,7 @@ def test_every_input_is_applied_once_on_replicated_topics_too(started: Scenarios
 
 
 class Load:
-    """A flow with two members that are started again, as their supervisor does, when one has ended itself."""
+    """A flow with two members."""
 
     def __init__(self, flow: Counting) -> None:
         self.flow = flow
@@ -78,13 +76,9 @@ class Load:
         flow.send(100)
         flow.check()
 
-    def goes_on(self, count: int, *, within_seconds: float = SERVED_AGAIN_WITHIN_SECONDS) -> None:
+    def goes_on(self, count: int) -> None:
         """Wait for so many outputs more."""
-        wanted, deadline = self.flow.counted_count + count, time.monotonic() + within_seconds
-        while self.flow.counted_count < wanted:
-            assert time.monotonic() < deadline, "\n".join(member.output[-3000:] for member in self.flow.members[-4:])
-            self.flow.read()
-            self._members = [self._alive(member) for member in self._members]
+        self.flow.wait_for_more(count)
 
     def is_still(self, seconds: float) -> bool:
         """Whether nothing comes out for so long."""
@@ -94,22 +88,11 @@ class Load:
                 return False
         return True
 
-    def settle(self) -> None:
-        """All that was sent has been applied once."""
-        self.goes_on(max(0, self.flow.sent_count - self.flow.counted_count))
-        self.flow.check()
-
     def stop(self) -> None:
         """End the members; nothing is left undone."""
         for member in self._members:
             member.stop()
         self.flow.check_at_rest()
-
-    def _alive(self, member: Member) -> Member:
-        if member.process.poll() is None:
-            return member
-        assert member.process.returncode == EXIT_STATUS, member.output
-        return self.flow.start(member.instance)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +135,7 @@ def test_a_killed_broker_costs_nothing_but_time(whole: Cluster, load: Load, what
         load.goes_on(20)
         whole.kill(chosen(whole, load, what))
         load.goes_on(200)
-    load.settle()
+    load.flow.check()
 
 
 def test_a_broker_paused_longer_than_any_session_is_replaced_and_does_no_harm(whole: Cluster, load: Load) -> None:
@@ -165,7 +148,7 @@ def test_a_broker_paused_longer_than_any_session_is_replaced_and_does_no_harm(wh
         time.sleep(max(0.0, began + PAUSE_SECONDS - time.monotonic()))
         whole.go_on(paused)
         load.goes_on(100)
-    load.settle()
+    load.flow.check()
 
 
 def test_with_two_of_three_down_nothing_commits_and_nothing_is_lost(whole: Cluster, load: Load) -> None:
@@ -177,4 +160,4 @@ def test_with_two_of_three_down_nothing_commits_and_nothing_is_lost(whole: Clust
         assert load.is_still(3.0), "one replica of three is no committed record"
         whole.go_on(*down)
         load.goes_on(200)
-    load.settle()
+    load.flow.check()
