@@ -41,6 +41,8 @@ class KafkaEventLog:
         self._config: dict[str, str | int | float | bool] = {
             "bootstrap.servers": bootstrap,
             "client.id": client_id,
+            # A broker that stands still keeps its connections: by default a request to it would be waited for a minute.
+            "socket.timeout.ms": 6_000,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 500,
             "log_level": 2,

@@ -93,6 +93,8 @@ class KafkaReplies(Waiters):
             "enable.auto.offset.store": False,
             "isolation.level": "read_uncommitted",
             "auto.offset.reset": "latest",
+            # A broker that stands still keeps its connections: by default a request to it would be waited for a minute.
+            "socket.timeout.ms": 6_000,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 500,
             "fetch.error.backoff.ms": 50,
