@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from bench.fold.mix import PARTITIONS, Input
 from schemas.topics import COMMANDS, PROCESSOR_RESULTS
@@ -19,6 +19,7 @@ __all__ = ["Feed"]
 
 _POLL_SECONDS = 0.05
 _STALLED_SECONDS = 90.0
+_WARM_UP_SECONDS = 20.0
 
 
 class Feed:
@@ -55,7 +56,17 @@ class Feed:
 
     def folded(self) -> int:
         """How many have been folded, and committed."""
-        return sum(max(0, place.offset) for place in self._group.committed(self._places, timeout=10))
+        until = time.monotonic() + _WARM_UP_SECONDS
+        while True:
+            try:
+                committed = self._group.committed(self._places, timeout=10)
+            except KafkaException:
+                # A broker that has just started has no coordinator for the group yet.
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_POLL_SECONDS)
+            else:
+                return sum(max(0, place.offset) for place in committed)
 
     def wait(self, goal: int) -> None:
         """Wait until so many have been folded; raises SystemExit when nothing moves."""
