@@ -6,11 +6,11 @@ microseconds since the epoch, UTC."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from msgspec import Struct, field
 
 from schemas.identifiers import CommandId, EventId, MerchantId, PaymentIntentId, TransactionId
+from schemas.symbols import Symbol
 from schemas.times import Micros
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class PaymentIntentStatus(StrEnum):
+class PaymentIntentStatus(Symbol):
     """Where a PaymentIntent stands. There is no 'failed': a decline leads back to a new attempt."""
 
     requires_payment_method = "requires_payment_method"
@@ -42,14 +42,14 @@ class PaymentIntentStatus(StrEnum):
     canceled = "canceled"
 
 
-class CaptureMethod(StrEnum):
+class CaptureMethod(Symbol):
     """Whether Paystream captures as soon as an authorization is approved, or the merchant asks for it."""
 
     automatic = "automatic"
     manual = "manual"
 
 
-class TransactionType(StrEnum):
+class TransactionType(Symbol):
     """What a Transaction asks of the processor."""
 
     authorization = "authorization"
@@ -58,7 +58,7 @@ class TransactionType(StrEnum):
     settlement = "settlement"
 
 
-class TransactionStatus(StrEnum):
+class TransactionStatus(Symbol):
     """Where a Transaction stands: created, then requires_action or pending, then one of the final five."""
 
     created = "created"
@@ -71,7 +71,7 @@ class TransactionStatus(StrEnum):
     expired = "expired"
 
 
-class ActorType(StrEnum):
+class ActorType(Symbol):
     """Who caused a record."""
 
     key = "key"
@@ -81,7 +81,7 @@ class ActorType(StrEnum):
     processor = "processor"
 
 
-class VoidReason(StrEnum):
+class VoidReason(Symbol):
     """Why a void was opened; decides where its end leads."""
 
     requested = "requested"

@@ -49,6 +49,8 @@ DECISIONS = Counter(
 REPLIES_LOST = Counter("paystream_replies_lost_total", "Replies that were not delivered; the client waits.")
 
 
+_KINDS = (PaymentCommand, ProcessorResult, TimerFired)
+
 # Why what can be decoded, and still was not written by any correct writer, is set aside before it is folded.
 _INVALID = {PaymentCommand: "invalid_command", ProcessorResult: "invalid_result", TimerFired: "invalid_timer"}
 
@@ -67,7 +69,7 @@ def build(context: FlowContext) -> Dataflow:
     assert isinstance(context.side, FoldSide)
     fold = Fold(context.clock, context.side.forgetting(context))
     decided = kafka.stateful("payment_intent", inputs, context, state=PaymentIntent, decide=fold.decide)
-    kafka.output(flow, decided, context)
+    kafka.output(decided, context)
     return flow
 
 
@@ -86,7 +88,7 @@ class Fold:
         before = intent
         for given in inputs:
             assert isinstance(given, Received)
-            assert isinstance(given.value, PaymentCommand | ProcessorResult | TimerFired)
+            assert isinstance(given.value, _KINDS)
             if given.value.payment_intent_id != key:
                 outputs.append(self._dead_letter(given, "key_mismatch"))
                 continue

@@ -7,7 +7,7 @@ The offsets there are the only ones that count: each run starts from them, and m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 import bytewax.operators as op
@@ -93,7 +93,13 @@ class ReadModelSink(FixedPartitionedSink[object, None]):
         """The part, with the runtime's own sink inside, for dead letters."""
         (log_part,) = self._context.sink.list_parts()
         letters = self._context.sink.build_part(step_id, log_part, None)
-        return _ReadModelPart(letters, source=self._source, projection=self._projection, clock=self._context.clock)
+        return _ReadModelPart(
+            letters,
+            settle=self._context.settle,
+            source=self._source,
+            projection=self._projection,
+            clock=self._context.clock,
+        )
 
 
 class _ReadModelPart(StatefulSinkPartition[object, None]):
@@ -103,11 +109,13 @@ class _ReadModelPart(StatefulSinkPartition[object, None]):
         self,
         letters: StatefulSinkPartition[object, None],
         *,
+        settle: Callable[[], object],
         source: EventSource,
         projection: Projection,
         clock: Clock,
     ) -> None:
         self._letters = letters
+        self._settle = settle
         self._source = source
         self._projection = projection
         self._clock = clock
@@ -134,6 +142,7 @@ class _ReadModelPart(StatefulSinkPartition[object, None]):
         if dead_letters and self._source.may_commit():
             self._letters.write_batch(dead_letters)
             self._letters.snapshot()
+            self._settle()
         if not self._source.may_commit():
             return
         try:

@@ -31,7 +31,7 @@ def build(context: FlowContext) -> Dataflow:
     flow = Dataflow("processing")
     inputs = kafka.inputs(flow, context)
     results = kafka.stateful("calls", inputs, context, state=InFlight, decide=calls.decide)
-    kafka.output(flow, results, context)
+    kafka.output(results, context)
     return flow
 
 

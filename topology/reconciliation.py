@@ -34,7 +34,7 @@ def build(context: FlowContext) -> Dataflow:
     inputs = kafka.inputs(flow, context)
     waiting = Waiting(side, context.clock)
     findings = kafka.stateful("pending", inputs, context, state=Pending, decide=waiting.decide)
-    kafka.output(flow, findings, context)
+    kafka.output(findings, context)
     return flow
 
 

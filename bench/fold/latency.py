@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -27,6 +28,7 @@ _FIRST_SEQUENCES = (1, 2, 3, 5)
 _SECONDS_BETWEEN_STAGES = 1.0
 _FIRST_PAYMENT = 20_000_000
 _SETTLE_SECONDS = 30.0
+_LOOK_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,8 @@ class EventReader:
         for place in places:
             place.offset = self._end(place)
         self._consumer.assign(places)
-        self.seen: dict[tuple[str, int], float] = {}
+        self._came: deque[tuple[float, bytes]] = deque()
+        self._seen: dict[tuple[str, int], float] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -81,31 +84,32 @@ class EventReader:
         self._thread.join()
         self._consumer.close()
 
+    def seen(self) -> dict[tuple[str, int], float]:
+        """When each event that has come by now came, by PaymentIntent and sequence.
+
+        It is decoded here: while the thread that reads decodes, it does not read.
+        """
+        while self._came:
+            at, value = self._came.popleft()
+            event = decode(value)
+            assert isinstance(event, PaymentEvent)
+            self._seen.setdefault((event.payment_intent.id, event.sequence), at)
+        return self._seen
+
     def _read(self) -> None:
-        # What came is decoded afterwards, so that decoding delays no reading.
-        came: list[tuple[float, bytes]] = []
         while not self._stopped.is_set():
             messages = self._consumer.consume(1, 0.05)
             if messages:
                 messages += self._consumer.consume(1_000, 0)
                 now = time.monotonic()
-                came += [(now, value) for message in messages if isinstance(value := message.value(), bytes)]
-            else:
-                self._decode(came)
-        self._decode(came)
-
-    def _decode(self, came: list[tuple[float, bytes]]) -> None:
-        for at, value in came:
-            event = decode(value)
-            assert isinstance(event, PaymentEvent)
-            self.seen.setdefault((event.payment_intent.id, event.sequence), at)
-        came.clear()
+                self._came.extend((now, value) for message in messages if isinstance(value := message.value(), bytes))
 
 
 def measure_latency(bootstrap: str, *, commands_per_second: int, seconds: float, warm_up_seconds: float) -> Latency:
     """Append at that rate for so long; what was appended in the warm-up is not counted."""
     reader = EventReader(bootstrap)
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 2})
+    # As ingress has it.
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1, "log_level": 2})
     appended: dict[tuple[str, int], float] = {}
     plan = list(_plan(commands_per_second, seconds))
     began = time.monotonic() + 0.5
@@ -119,10 +123,13 @@ def measure_latency(bootstrap: str, *, commands_per_second: int, seconds: float,
     producer.flush(10)
     counted = {place: at for place, at in appended.items() if at > began + warm_up_seconds}
     deadline = time.monotonic() + _SETTLE_SECONDS
-    while time.monotonic() < deadline and len(reader.seen.keys() & counted.keys()) < len(counted):
-        time.sleep(0.2)
+    while True:
+        time.sleep(_LOOK_EVERY_SECONDS)
+        seen = reader.seen()
+        if time.monotonic() > deadline or counted.keys() <= seen.keys():
+            break
     reader.close()
-    took = [(reader.seen[place] - at) * 1_000 for place, at in counted.items() if place in reader.seen]
+    took = [(seen[place] - at) * 1_000 for place, at in counted.items() if place in seen]
     if len(took) < 100:
         raise SystemExit(f"only {len(took)} of {len(counted)} inputs led to an event")
     return Latency(

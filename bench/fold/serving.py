@@ -37,7 +37,7 @@ class Probes:
                 shards |= self._ask()
                 time.sleep(_EVERY_SECONDS)
                 first: dict[int, float] = {}
-                for (intent, _sequence), at in dict(reader.seen).items():
+                for (intent, _sequence), at in reader.seen().items():
                     if intent in shards:
                         first[shards[intent]] = min(at, first.get(shards[intent], at))
                 if len(first) == PARTITIONS:

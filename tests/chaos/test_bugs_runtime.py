@@ -142,6 +142,8 @@ def has_a_small_queue(flow: Counted) -> None:
     flow.environment[KAFKA_SETTINGS] = json.dumps({"queue.buffering.max.kbytes": _QUEUE_KB_MAX})
     flow.send_to(*(key for key in flow.keys_of(0)[:3] for _ in range(10)))
     flow.start()
+    # What ends it comes in an epoch of its own.
+    flow.wait_until(lambda: flow.counted_count > 0, what="its outputs, or some of them")
     flow.come_to_rest()
 
 

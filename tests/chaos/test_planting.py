@@ -54,7 +54,7 @@ def test_nothing_is_planted_where_no_bug_is_named() -> None:
         [edit("good night", "good day")],
         [edit("return", "return not")],
         [edit("if", "if not", where=f"{HERE}:no_such_function")],
-        [edit("if", "if not", where="topology.kafka.sink:TransactionSink.no_such_method")],
+        [edit("if", "if not", where="topology.kafka.commits:Commits.no_such_method")],
         [edit("x", "y", where="topology.kafka.clients:KafkaConfig")],
         [edit("if name", "if not name"), Constant(where="sinks.postgres.merge:MERGES", before="no such SQL", after="")],
     ],

@@ -111,7 +111,7 @@ def build_counting(context: FlowContext, prefix: str) -> Dataflow:
     inputs = kafka.inputs(flow, context)
     counter = Counter(output_topic(prefix).name)
     counted = kafka.stateful("count", inputs, context, state=InFlight, decide=counter.decide)
-    kafka.output(flow, counted, context)
+    kafka.output(counted, context)
     return flow
 
 

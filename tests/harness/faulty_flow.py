@@ -86,14 +86,14 @@ class FaultyProducer:
         self._reach(Step.before_begin)
         self._producer.begin_transaction()
 
-    def produce(self, topic: str, **arguments: Any) -> None:
+    def produce(self, *arguments: Any) -> None:
         """As the producer has it."""
         if self._produced == 0:
             self._reach(Step.before_produce)
         elif self._produced == 1:
             self._reach(Step.between_produces)
         self._produced += 1
-        self._producer.produce(topic, **arguments)
+        self._producer.produce(*arguments)
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: object, timeout: float) -> None:
         """As the producer has it."""

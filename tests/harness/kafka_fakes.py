@@ -6,12 +6,19 @@ confluent_kafka, hand over `as_producer(...)` or `as_membership(...)`: the same 
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from schemas.topics import Topic
+from topology.kafka import FlowSpec, NoSide, Side, StateStore
+from topology.kafka.commits import Commits
+from topology.kafka.epoch import Run
 from topology.kafka.membership import Assignment, Membership, Positions
+from topology.kafka.watchdog import Watchdog
 
 __all__ = [
     "FakeConsumer",
@@ -20,11 +27,15 @@ __all__ = [
     "as_membership",
     "as_producer",
     "assignment",
+    "commits_on",
     "group_error",
     "message",
     "partition_end",
     "partition_error",
 ]
+
+
+_WATCHDOG = Watchdog()
 
 
 def message(
@@ -59,7 +70,7 @@ def assignment(positions: Positions, *, partitions: int = 4, **fields: Any) -> A
 
 
 class FakeProducer:
-    """Notes the calls in order; `failing` names the call that raises, and what."""
+    """Notes the calls in order; `failing` names the call that raises, and what. A commit waits while it is held up."""
 
     def __init__(self, failing: Mapping[str, Exception] | None = None) -> None:
         self.calls: list[str] = []
@@ -68,6 +79,8 @@ class FakeProducer:
         self.metadata: list[object] = []
         self.failing = dict(failing or {})
         self.committed = 0
+        self.may_commit = threading.Event()
+        self.may_commit.set()
         self.drain: Callable[[float], int] = lambda _timeout_seconds: 0
 
     def _call(self, name: str) -> None:
@@ -78,7 +91,7 @@ class FakeProducer:
     def begin_transaction(self) -> None:
         self._call("begin_transaction")
 
-    def produce(self, topic: str, *, key: Any, value: bytes | None, partition: int) -> None:
+    def produce(self, topic: str, value: bytes | None, key: Any, partition: int) -> None:
         self._call("produce")
         self.produced.append((topic, partition, key, value))
 
@@ -88,6 +101,7 @@ class FakeProducer:
         self.metadata.append(metadata)
 
     def commit_transaction(self, _timeout: float) -> None:
+        assert self.may_commit.wait(10)
         self._call("commit_transaction")
         self.committed += 1
 
@@ -100,18 +114,38 @@ class FakeProducer:
         return 1
 
 
+def commits_on(
+    producer: FakeProducer,
+    run: Run,
+    *,
+    side: Side | None = None,
+    changelog: Topic | None = None,
+    store: StateStore | None = None,
+) -> Commits:
+    """The commits of a run on a fake producer."""
+    return Commits(
+        spec=FlowSpec(name="flow", inputs=(), changelog=changelog),
+        producer=as_producer(producer),
+        run=run,
+        store=StateStore() if store is None else store,
+        side=side or NoSide(),
+        watchdog=_WATCHDOG,
+    )
+
+
 def as_producer(fake: FakeProducer) -> Producer:
     """The fake, where a producer is wanted."""
     return cast("Producer", fake)
 
 
 class FakeMembership:
-    """A membership whose polls hand out prepared batches, one each; `before_poll` looks on."""
+    """A membership whose polls hand out prepared batches, one each; `before_poll` looks on. `more` can be gathered."""
 
     def __init__(self, given: Assignment | None, batches: Sequence[Sequence[Message]] = ()) -> None:
         self.assignment = given
         self.failure: Exception | None = None
         self.batches = [list(batch) for batch in batches]
+        self.more: list[Message] = []
         self.paused = False
         self.ends: dict[tuple[str, int], int | None] = {}
         self.before_poll: Callable[[], None] = lambda: None
@@ -123,6 +157,11 @@ class FakeMembership:
         assert len(batch) <= limit
         self.after_poll()
         return batch
+
+    def gather(self, limit: int, timeout_seconds: float) -> list[Message]:
+        time.sleep(timeout_seconds)
+        more, self.more = self.more[:limit], self.more[limit:]
+        return more
 
     def pause(self) -> None:
         self.paused = True

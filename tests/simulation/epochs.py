@@ -7,7 +7,6 @@ Bytewax would. `test_seeds` holds the two against each other, byte for byte.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Protocol
@@ -72,32 +71,11 @@ class DirectEpochs:
             match type(step).__name__:
                 case "input":
                     streams[step.down.stream_id] = items
-                case "branch":
-                    given = streams[step.up.stream_id]
-                    streams[step.trues.stream_id] = [item for item in given if step.predicate(item)]
-                    streams[step.falses.stream_id] = [item for item in given if not step.predicate(item)]
-                case "stateful_batch":
-                    streams[step.down.stream_id] = _by_key(step.builder, streams[step.up.stream_id])
-                case "merge":
-                    ups = step.ups.stream_ids.values()
-                    streams[step.down.stream_id] = [item for up in ups for item in streams[up]]
+                case "flat_map_batch":
+                    streams[step.down.stream_id] = list(step.mapper(streams[step.up.stream_id]))
                 case "output":
                     part = step.sink.build_part(step.step_id, *step.sink.list_parts(), None)
                     part.write_batch([item for _key, item in streams[step.up.stream_id]])
                 case other:
                     raise NotImplementedError(other)
         return list(self._written)
-
-
-def _by_key(builder: Callable[[None], Any], items: list[Item]) -> list[Item]:
-    """Each key's items together, in their order; the keys in Bytewax's, which is the alphabet's."""
-    values: defaultdict[str, list[object]] = defaultdict(list)
-    for key, item in items:
-        values[key].append(item)
-    outputs: list[Item] = []
-    for key in sorted(values):
-        logic = builder(None)
-        written, is_done = logic.on_batch(values[key])
-        assert is_done, "the keyed step keeps nothing: its state is the changelog"
-        outputs.extend((key, item) for item in written)
-    return outputs

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from schemas.symbols import Symbol
 
 __all__ = ["EventType"]
 
 
-class EventType(StrEnum):
+class EventType(Symbol):
     """What happened to a payment."""
 
     payment_intent_created = "payment_intent.created"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from schemas.symbols import Symbol
 
 __all__ = ["DeadLetterCause", "Refusal"]
 
 
-class Refusal(StrEnum):
+class Refusal(Symbol):
     """Why an input changed nothing: of commands it is the reply, of results and timers it is counted by name."""
 
     # Who is asked for.
@@ -47,7 +47,7 @@ class Refusal(StrEnum):
     not_awaited = "not_awaited"
 
 
-class DeadLetterCause(StrEnum):
+class DeadLetterCause(Symbol):
     """Why a result cannot belong to any payment that is known here; somebody has to look at it."""
 
     unknown_payment_intent = "unknown_payment_intent"

@@ -1,7 +1,7 @@
 """One run of a dataflow over one assignment: the position of its inputs, and whether it still may commit.
 
-Source and sink share it. The source notes what it has handed out; the sink, at the close of the epoch, commits exactly
-that. Bytewax polls the source only once the epoch before has closed everywhere, so the two never race.
+The source notes what it has handed out; at the close of the epoch exactly that is committed (`commits`), and a copy is
+taken then. Bytewax polls the source only once the epoch before has closed everywhere, so the two never race.
 """
 
 from __future__ import annotations

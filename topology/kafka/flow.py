@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
 from bytewax.inputs import DynamicSource
-from bytewax.operators import KeyedStream
 from bytewax.outputs import FixedPartitionedSink
 
 from schemas.times import Micros
 from schemas.topics import Topic
-from topology.kafka.items import Injected, Input, Output, Received
+from topology.kafka.items import Item
 from topology.kafka.store import StateStore
 
 __all__ = [
@@ -123,8 +122,8 @@ def _raise(error: Exception) -> None:
 class FlowContext:
     """One run of a flow: between joining the group and leaving it.
 
-    `fail` ends it with an error, and nothing of its open epoch is committed; raised out of a step the error would be
-    buried in a panic of Bytewax.
+    `settle` waits until the commit that is under way is decided. `fail` ends the run with an error, and nothing of its
+    open epoch is committed; raised out of a step the error would be buried in a panic of Bytewax.
     """
 
     source: DynamicSource[tuple[str, object]]
@@ -134,7 +133,7 @@ class FlowContext:
     partitions: int
     clock: Clock
     fail: Callable[[Exception], None] = _raise
-    _around: list[KeyedStream[object]] = field(default_factory=list)
+    settle: Callable[[], object] = lambda: None
 
 
 class WrongPartitions(ValueError):
@@ -150,20 +149,11 @@ def check_partitions(context: FlowContext, configured: int) -> None:
 BuildFlow = Callable[[FlowContext], Dataflow]
 
 
-def _is_input(item: tuple[str, object]) -> bool:
-    return isinstance(item[1], Received | Injected)
+def inputs(flow: Dataflow, context: FlowContext) -> Stream[Item]:
+    """What the flow receives, by paymentIntentId; and what goes round its steps, dead letters and epoch marks."""
+    return op.input("inputs", flow, context.source)
 
 
-def inputs(flow: Dataflow, context: FlowContext) -> KeyedStream[Input]:
-    """What the flow receives, by paymentIntentId. Dead letters and epoch marks go around the flow to its output."""
-    everything = op.input("inputs", flow, context.source)
-    split = op.branch("readable", everything, _is_input)
-    context._around.append(split.falses)
-    readable: Stream[tuple[str, Input]] = split.trues  # type: ignore[assignment]
-    return readable
-
-
-def output(flow: Dataflow, outputs: KeyedStream[Output] | KeyedStream[list[Output]], context: FlowContext) -> None:
+def output(outputs: Stream[Item], context: FlowContext) -> None:
     """Write what the flow decided, in the epoch's transaction."""
-    (around,) = context._around
-    op.output("log", op.merge("writes", outputs, around), context.sink)
+    op.output("log", outputs, context.sink)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from schemas.codec import Record
 
-__all__ = ["AfterCommit", "EpochMark", "Injected", "Input", "Output", "Produce", "Received", "each"]
+__all__ = ["AfterCommit", "EpochMark", "Injected", "Input", "Item", "Output", "Produce", "Received", "each"]
 
 
 class Received(Struct, frozen=True):
@@ -52,6 +52,7 @@ class EpochMark(Struct, frozen=True):
     """Wakes the sink in an epoch whose inputs yield nothing to write, so that their offsets are committed."""
 
 
+Item = tuple[str, object]
 Input = Received | Injected
 Output = Produce | AfterCommit
 

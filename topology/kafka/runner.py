@@ -18,6 +18,7 @@ from bytewax.run import cli_main
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from topology.kafka.clients import KafkaConfig
+from topology.kafka.commits import Commits
 from topology.kafka.epoch import Run, RunEnded
 from topology.kafka.fence import fence
 from topology.kafka.flow import BuildFlow, Clock, FlowContext, FlowSpec, Side, WallClock
@@ -164,18 +165,21 @@ class FlowRunner:
     def _fold(self, membership: Membership, assignment: Assignment, producer: Producer, store: StateStore) -> None:
         """Run the dataflow on restored shards until it ends."""
         run = Run(assignment)
+        commits = Commits(
+            spec=self._spec, producer=producer, run=run, store=store, side=self._side, watchdog=self._watchdog
+        )
         context = FlowContext(
             source=GroupSource(
                 spec=self._spec,
                 membership=membership,
                 run=run,
+                commits=commits,
                 side=self._side,
                 clock=self._clock,
                 stopping=self._stopping,
             ),
-            sink=TransactionSink(
-                spec=self._spec, producer=producer, run=run, store=store, side=self._side, watchdog=self._watchdog
-            ),
+            sink=TransactionSink(commits),
+            settle=commits.settle,
             store=store,
             side=self._side,
             partitions=assignment.partitions,
@@ -189,6 +193,7 @@ class FlowRunner:
             cli_main(self._build(context), epoch_interval=_EPOCH_PER_BATCH)
         finally:
             self._report(None)
+            commits.close()
             self._side.close()
         if run.failure is not None:
             raise run.failure

@@ -1,5 +1,8 @@
 """The source of every flow: polls the group, decodes, and hands out one batch per epoch.
 
+While an epoch is being committed the next one is gathered, until it is full: what comes faster than it can be committed
+one by one is committed together, and what comes alone need not wait for others.
+
 What cannot be decoded, or lies on a partition that its key does not belong to, becomes a dead letter on the way round
 the flow; the shard goes on. The wall clock may be set back at any time, so neither the epoch (see `runner`) nor the
 next call depends on it.
@@ -17,10 +20,11 @@ from confluent_kafka import Message
 from schemas.codec import CodecError, decode
 from schemas.partitioner import partition as partition_of
 from schemas.times import Micros, later
+from topology.kafka.commits import Commits
 from topology.kafka.dead_letters import dead_letter
 from topology.kafka.epoch import Run, RunEnded
 from topology.kafka.flow import Clock, FlowSpec, Side
-from topology.kafka.items import EpochMark, Injected, Received
+from topology.kafka.items import EpochMark, Injected, Item, Received
 from topology.kafka.membership import Membership, Positions, failure_of
 from topology.kafka.metrics import INPUTS
 from topology.kafka.store import UnreadableState
@@ -28,14 +32,13 @@ from topology.kafka.store import UnreadableState
 __all__ = ["GroupSource"]
 
 _BATCH = 1_000
-# Also how long what the side brings may have to wait.
+# Also how long what the side brings, and what follows a commit, may have to wait.
 _WAIT_SECONDS = 0.004
+_GATHER_SECONDS = 0.002
 _REST_CHECK_SECONDS = 1.0
 _QUIET_SECONDS = 10.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _MARK = ("", EpochMark())
-
-Item = tuple[str, object]
 
 
 class GroupSource(DynamicSource[Item]):
@@ -47,6 +50,7 @@ class GroupSource(DynamicSource[Item]):
         spec: FlowSpec,
         membership: Membership,
         run: Run,
+        commits: Commits,
         side: Side,
         clock: Clock,
         stopping: Callable[[], bool],
@@ -58,6 +62,7 @@ class GroupSource(DynamicSource[Item]):
         self._quiet_since = time.monotonic()
         self._membership = membership
         self._run = run
+        self._commits = commits
         self._side = side
         self._clock = clock
         self._stopping = stopping
@@ -93,16 +98,17 @@ class GroupSource(DynamicSource[Item]):
     def next_batch(self) -> list[Item]:
         """The inputs of the next epoch; empty when there are none. Raises StopIteration when the run is over."""
         run = self._run
-        if not run.may_commit:
-            raise StopIteration
         if self._stopping() and not run.stopping:
             run.stopping = True
             self._membership.pause()
             self._side.stop()
+        self._commits.settle(wait=run.stopping)
+        if not run.may_commit:
+            raise StopIteration
         injected = self._drain()
         if run.stopping and not injected and self._side.idle():
             raise StopIteration
-        received, is_epoch = self._poll(0 if injected else _WAIT_SECONDS)
+        received, is_epoch = self._poll(injected)
         if not run.may_commit:
             raise StopIteration
         batch = received + injected
@@ -120,24 +126,31 @@ class GroupSource(DynamicSource[Item]):
             self._run.fail(error)
             raise StopIteration from error
 
-    def _poll(self, wait_seconds: float) -> tuple[list[Item], bool]:
-        """What has come, and whether there is something to commit although nothing came."""
-        messages = self._membership.poll(_BATCH, wait_seconds)
+    def _poll(self, injected: list[Item]) -> tuple[list[Item], bool]:
+        """What has come, and whether there is something to commit although nothing came.
+
+        As long as it could not be committed anyway, more is added to it and to what the side has brought.
+        """
+        messages = self._membership.poll(_BATCH, 0 if injected else _WAIT_SECONDS)
+        while (messages or injected) and len(messages) < _BATCH and self._is_held() and not self._commits.may_begin():
+            messages += self._membership.gather(_BATCH - len(messages), _GATHER_SECONDS)
+            injected += self._drain()
         if self._membership.failure is not None:
             self._run.fail(self._membership.failure)
             return [], False
-        if self._membership.assignment is not self._run.assignment:
+        if not self._is_held():
             # What was just taken from the consumer is another owner's by now, or will be read again.
             self._run.left_group = True
             return [], False
         batch: list[Item] = []
-        news_of_ends = False
-        for message in messages:
-            news_of_ends |= self._take(message, batch)
+        news_of_ends = self._take(messages, batch)
         if batch:
             self._quiet_since = time.monotonic()
             return batch, True
         return batch, (self._follows_ends and (news_of_ends or self._renew_ends())) or self._is_to_be_saved()
+
+    def _is_held(self) -> bool:
+        return self._membership.failure is None and self._membership.assignment is self._run.assignment
 
     def _is_to_be_saved(self) -> bool:
         """Whether input has been quiet for a while and ended behind the committed offsets, without a record."""
@@ -161,8 +174,25 @@ class GroupSource(DynamicSource[Item]):
                 self._run.ends[place] = (end, now)
         return any(self._run.ends[place][1] == now for place in resting)
 
-    def _take(self, message: Message, batch: list[Item]) -> bool:
-        """Add what a message is to the batch; whether it is the news of a partition's end instead."""
+    def _take(self, messages: list[Message], batch: list[Item]) -> bool:
+        """Add what messages are to the batch; whether there was the news of a partition's end among them."""
+        news_of_ends = False
+        run = self._run
+        for message in messages:
+            if message.error() is not None:
+                news_of_ends |= self._take_news(message)
+                continue
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert partition is not None
+            assert offset is not None
+            batch.append(self._read(message, topic, partition, offset))
+            run.positions[topic, partition] = offset + 1
+            run.record_times[topic, partition] = Micros(message.timestamp()[1] * 1000)
+        return news_of_ends
+
+    def _take_news(self, message: Message) -> bool:
+        """Take in what is no record; whether it is the news of a partition's end."""
         failure = failure_of(message)
         if failure is not None:
             self._run.fail(failure)
@@ -171,16 +201,11 @@ class GroupSource(DynamicSource[Item]):
         if topic is None or partition is None or offset is None:
             # About the group, and no reason to end the run.
             return False
-        if message.error() is not None:
-            self._run.ends[topic, partition] = (offset, self._clock.now())
-            # Between the last record and the end are markers and aborted records. A position that stayed before them
-            # would be out of range, as if input were lost, once the topic's retention has taken them.
-            self._run.positions[topic, partition] = max(offset, self._run.positions[topic, partition])
-            return True
-        batch.append(self._read(message, topic, partition, offset))
-        self._run.positions[topic, partition] = offset + 1
-        self._run.record_times[topic, partition] = Micros(message.timestamp()[1] * 1000)
-        return False
+        self._run.ends[topic, partition] = (offset, self._clock.now())
+        # Between the last record and the end are markers and aborted records. A position that stayed before them
+        # would be out of range, as if input were lost, once the topic's retention has taken them.
+        self._run.positions[topic, partition] = max(offset, self._run.positions[topic, partition])
+        return True
 
     def _read(self, message: Message, topic: str, partition: int, offset: int) -> Item:
         """One record, decoded; or its dead letter."""

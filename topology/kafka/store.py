@@ -17,7 +17,7 @@ __all__ = ["StateStore", "UnreadableState"]
 
 R = TypeVar("R", bound=Record)
 
-_RECENT_MAX = 4_096
+_RECENT_MAX = 16_384
 
 
 class UnreadableState(RuntimeError):

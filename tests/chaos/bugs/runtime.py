@@ -6,8 +6,8 @@ from tests.chaos.bugs.planting import Bug, Edit
 
 __all__ = ["RUNTIME_BUGS"]
 
-_COMMIT = "topology.kafka.sink:TransactionSink._commit"
-_OFFSETS = "[TopicPartition(topic, shard, offset) for (topic, shard), offset in self._run.positions.items()]"
+_COMMIT = "topology.kafka.commits:Commits._commit"
+_OFFSETS = "[TopicPartition(topic, shard, offset) for (topic, shard), offset in positions.items()]"
 _SEND = "producer.send_offsets_to_transaction(offsets, self._run.assignment.metadata, _COMMIT_TIMEOUT_SECONDS)"
 _BARE_METADATA = 'Consumer({"group.id": self._spec.name}).consumer_group_metadata()'
 
@@ -22,9 +22,10 @@ RUNTIME_BUGS = (
                 after="producer.commit_transaction(_COMMIT_TIMEOUT_SECONDS)",
             ),
             Edit(
-                where=_COMMIT,
-                before="producer.begin_transaction()",
+                where="topology.kafka.commits:Commits._hand_over",
+                before="self._producer.begin_transaction()",
                 after=f"""
+                    producer, positions = self._producer, self._run.positions
                     producer.begin_transaction()
                     offsets = {_OFFSETS}
                     {_SEND}
@@ -42,11 +43,6 @@ RUNTIME_BUGS = (
                 where=_COMMIT,
                 before=_OFFSETS,
                 after=_OFFSETS[:-1] + " if offset != self._run.committed[topic, shard]]",
-            ),
-            Edit(
-                where=_COMMIT,
-                before="assert offsets,",
-                after="assert True,",
             ),
         ),
     ),
@@ -67,9 +63,9 @@ RUNTIME_BUGS = (
             ),
             # And neither does this: the broker knows the generation by its metadata.
             Edit(
-                where="topology.kafka.source:GroupSource._poll",
-                before="if self._membership.assignment is not self._run.assignment:",
-                after="if False:",
+                where="topology.kafka.source:GroupSource._is_held",
+                before=" and self._membership.assignment is self._run.assignment",
+                after="",
             ),
         ),
     ),
@@ -79,15 +75,15 @@ RUNTIME_BUGS = (
         edits=(
             Edit(
                 where="topology.kafka.source:GroupSource._take",
-                before="self._run.positions[topic, partition] = offset + 1\n",
+                before="run.positions[topic, partition] = offset + 1\n",
                 after="",
             ),
             Edit(
-                where="topology.kafka.stateful:_Logic.on_batch",
-                before="store = self._context.store",
+                where="topology.kafka.stateful:_Step._of_key",
+                before="partition, store = inputs[0].partition, self._context.store",
                 after="""
-                    store = self._context.store
-                    for given in values:
+                    partition, store = inputs[0].partition, self._context.store
+                    for given in inputs:
                         self._context.source._run.positions[given.topic, given.partition] = given.offset + 1
                 """,
             ),
@@ -125,7 +121,7 @@ RUNTIME_BUGS = (
         does="a message that the producer does not take is dropped, and the epoch committed without it",
         edits=(
             Edit(
-                where="topology.kafka.sink:TransactionSink._produce",
+                where="topology.kafka.commits:Commits._produce",
                 before="""
                     if self._producer.poll(0.1) == 0 and self._producer.flush(_COMMIT_TIMEOUT_SECONDS):
                         raise

@@ -15,7 +15,7 @@ from sandbox.stack.control import erase
 from sandbox.stack.layout import Layout
 from sandbox.stack.options import StackOptions
 from schemas.topics import ALL
-from topology.kafka import KafkaConfig, clients, sink, source
+from topology.kafka import KafkaConfig, clients, commits, source
 from topology.kafka.clients import changelog_consumer, high_watermark_consumer, member_consumer, transactional_producer
 
 CONFIG = KafkaConfig(bootstrap="nowhere:1")
@@ -90,7 +90,7 @@ def test_every_write_is_acknowledged_by_all_and_under_the_name_of_the_process(gi
 def test_a_transaction_outlasts_the_worst_commit_and_never_what_a_takeover_may_take(given: dict[str, Any]) -> None:
     transactional_producer(CONFIG, flow="payments", instance="0")
     timeout_ms = given["transaction.timeout.ms"]
-    assert timeout_ms > EPOCH_MS + 1000 * max(sink._COMMIT_TIMEOUT_SECONDS, sink._COMMIT_LIMIT_SECONDS)
+    assert timeout_ms > EPOCH_MS + 1000 * max(commits._COMMIT_TIMEOUT_SECONDS, commits._COMMIT_LIMIT_SECONDS)
     # Whoever takes over has waited for the session first, and aborted transactions are looked for every second.
     assert timeout_ms > CONFIG.session_timeout_ms
     assert timeout_ms + 1_000 < TAKEOVER_MS_MAX

@@ -13,10 +13,10 @@ from confluent_kafka.admin import AdminClient
 from schemas.topics import Topic
 from topology.kafka import FlowSpec, KafkaConfig, NoSide, Produce, StartOffsets, StateStore
 from topology.kafka.admin import create_topics
+from topology.kafka.commits import Commits
 from topology.kafka.epoch import Run
 from topology.kafka.fence import fence
 from topology.kafka.membership import Membership
-from topology.kafka.sink import TransactionSink
 from topology.kafka.watchdog import Watchdog
 
 # More than a topic takes by default, also when it is compressed, and less than the producer lets go.
@@ -24,7 +24,7 @@ TOO_LARGE = random.Random(0).randbytes(2 * 1024 * 1024)
 
 
 class Written:
-    """A sink on a real producer, by a member of a real group."""
+    """Commits on a real producer, by a member of a real group."""
 
     def __init__(self, bootstrap: str) -> None:
         name = f"t{uuid.uuid4().hex[:8]}"
@@ -44,7 +44,7 @@ class Written:
     def commit(self, *values: bytes) -> Exception | None:
         """One epoch, in which an input was read and these were written; why it failed, if it did."""
         self.run.positions[self.input.name, 0] += 1
-        sink = TransactionSink(
+        commits = Commits(
             spec=self.spec,
             producer=self.producer,
             run=self.run,
@@ -52,7 +52,8 @@ class Written:
             side=NoSide(),
             watchdog=Watchdog(),
         )
-        sink.commit([Produce(self.output.name, 0, "k", value) for value in values], [])
+        commits.begin([Produce(self.output.name, 0, "k", value) for value in values], [])
+        commits.close()
         return self.run.failure
 
     def stands(self) -> tuple[list[bytes | None], int]:

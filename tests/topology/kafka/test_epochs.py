@@ -1,4 +1,4 @@
-"""One batch is one epoch, on Bytewax itself: all of a batch is committed before the source is polled again."""
+"""One batch is one epoch, on Bytewax itself: all of a batch is handed over before the source is polled again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import bytewax.operators as op
 import pytest
 from bytewax.dataflow import Dataflow
-from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.run import cli_main
 from bytewax.testing import TestingSource, run_main
@@ -17,17 +16,19 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.codec import encode
 from schemas.partitioner import partition as partition_of
+from schemas.processing import InFlight, TimerFired
 from schemas.topics import Topic
 from tests.harness.counting import given
 from tests.harness.driver import FakeClock
-from tests.harness.kafka_fakes import FakeMembership, FakeProducer, as_membership, as_producer, assignment, message
+from tests.harness.kafka_fakes import FakeMembership, FakeProducer, as_membership, assignment, commits_on, message
 from topology import kafka
 from topology.kafka import AfterCommit, FlowContext, FlowSpec, Input, NoSide, Output, Produce, Received, StateStore
+from topology.kafka.commits import Commits
 from topology.kafka.epoch import Run
+from topology.kafka.items import Item
 from topology.kafka.runner import _EPOCH_PER_BATCH
 from topology.kafka.sink import TransactionSink
 from topology.kafka.source import GroupSource
-from topology.kafka.watchdog import Watchdog
 
 TOPIC = Topic(name="inputs", key="intent", records=("TimerFired",), retention_ms=1)
 SPEC = FlowSpec(name="flow", inputs=(TOPIC,), changelog=None)
@@ -35,35 +36,25 @@ KEYS = [f"pi_{number:032x}" for number in range(30)]
 BATCHES = 5
 
 
-WATCHDOG = Watchdog()
-
-
-class Relay(StatefulBatchLogic[Input, Output, None]):
+def relay(
+    key: str, partition: int, before: InFlight | None, inputs: list[Input]
+) -> tuple[InFlight | None, list[Output]]:
     """Passes on what it is given; an input named "silent" yields nothing, "broken" is a bug."""
-
-    def on_batch(self, values: list[Input]) -> tuple[list[Output], bool]:
-        outputs: list[Output] = []
-        for value in values:
-            assert isinstance(value, Received)
-            name = value.value.name  # type: ignore[union-attr]
-            if name == "broken":
-                raise ZeroDivisionError
-            if name != "silent":
-                outputs.append(Produce("outputs", value.partition, value.key, str(value.offset).encode()))
-        return outputs, self.DISCARD
-
-    def snapshot(self) -> None:
-        return None
+    outputs: list[Output] = []
+    for value in inputs:
+        assert isinstance(value, Received)
+        assert isinstance(value.value, TimerFired)
+        if value.value.name == "broken":
+            raise ZeroDivisionError
+        if value.value.name != "silent":
+            outputs.append(Produce("outputs", partition, key, str(value.offset).encode()))
+    return before, outputs
 
 
-class Again(StatefulBatchLogic[Output, Output, None]):
-    """A second keyed step: it adds an effect for each message."""
-
-    def on_batch(self, values: list[Output]) -> tuple[list[Output], bool]:
-        return [*values, *[AfterCommit(value) for value in values]], self.DISCARD
-
-    def snapshot(self) -> None:
-        return None
+def again(item: Item) -> Item:
+    """Adds an effect for each message."""
+    key, outputs = item
+    return (key, [*outputs, *map(AfterCommit, outputs)]) if isinstance(outputs, list) else item
 
 
 class Flowing(NoSide):
@@ -96,44 +87,58 @@ class Flowing(NoSide):
     def committed(self, effects: list[object]) -> None:
         self.effects += len(effects)
 
-    def build(self) -> Dataflow:
+    def execute(self, run: Callable[..., None] = cli_main) -> None:
+        """Run the flow, and await its last commit as a runner does."""
+        commits = commits_on(self.producer, self.run, side=self)
+        try:
+            run(self._build(commits), epoch_interval=_EPOCH_PER_BATCH)
+        finally:
+            commits.close()
+
+    def _build(self, commits: Commits) -> Dataflow:
         store = StateStore()
         context = FlowContext(
             source=GroupSource(
                 spec=SPEC,
                 membership=as_membership(self.membership),
                 run=self.run,
+                commits=commits,
                 side=self,
                 clock=FakeClock(),
                 stopping=lambda: not self.membership.batches,
             ),
-            sink=TransactionSink(
-                spec=SPEC, producer=as_producer(self.producer), run=self.run, store=store, side=self, watchdog=WATCHDOG
-            ),
+            sink=TransactionSink(commits),
             store=store,
             side=self,
             partitions=4,
             clock=FakeClock(),
         )
         flow = Dataflow("flow")
-        relayed = op.stateful_batch("relay", kafka.inputs(flow, context), lambda _state: Relay())
-        kafka.output(flow, op.stateful_batch("again", relayed, lambda _state: Again()), context)
+        inputs = kafka.inputs(flow, context)
+        relayed = kafka.stateful("relay", inputs, context, state=InFlight, decide=relay)
+        kafka.output(op.map("again", relayed, again), context)
         return flow
 
 
 @pytest.mark.parametrize("execute", [run_main, cli_main], ids=["run_main", "cli_main"])
-def test_a_batch_is_committed_with_its_effects_before_the_source_is_polled_again(execute: Callable[..., None]) -> None:
+def test_a_batch_is_handed_over_before_the_source_is_polled_again_and_committed_with_its_effects(
+    execute: Callable[..., None],
+) -> None:
     flowing = Flowing()
-    execute(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    flowing.execute(execute)
     size = len(KEYS)
-    assert flowing.polls == [(n, n * size, n * size) for n in range(BATCHES)]
+    assert [produced for _committed, produced, _effects in flowing.polls] == [n * size for n in range(BATCHES)]
+    for polled, (committed, _produced, effects) in enumerate(flowing.polls):
+        assert polled - 1 <= committed <= polled, "a commit begins when the one before is decided"
+        assert effects <= committed * size, "effects come after their commit"
+    assert flowing.producer.committed == BATCHES
     assert flowing.effects == BATCHES * size
     assert flowing.producer.offsets[-1] == flowing.ends
 
 
 def test_offsets_are_the_highest_of_each_partition_although_keys_leave_in_another_order() -> None:
     flowing = Flowing()
-    cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    flowing.execute()
     left = [(partition, int(value or b"")) for _topic, partition, _key, value in flowing.producer.produced]
     assert left[: len(KEYS)] != sorted(left[: len(KEYS)], key=lambda place: place[1])
     for number, offsets in enumerate(flowing.producer.offsets):
@@ -146,7 +151,7 @@ def test_offsets_are_the_highest_of_each_partition_although_keys_leave_in_anothe
 
 def test_inputs_that_yield_nothing_still_advance_the_offsets() -> None:
     flowing = Flowing(lambda _number: "silent")
-    cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    flowing.execute()
     assert flowing.producer.produced == []
     assert flowing.producer.offsets[-1] == flowing.ends
     assert flowing.producer.committed == BATCHES
@@ -156,7 +161,7 @@ def test_an_exception_in_a_step_commits_nothing_of_its_epoch() -> None:
     broken = 2 * len(KEYS) + 7
     flowing = Flowing(lambda number: "broken" if number == broken else "loud")
     with pytest.raises(RuntimeError):
-        cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+        flowing.execute()
     assert flowing.producer.committed == 2
     assert flowing.effects == 2 * len(KEYS)
 
@@ -164,7 +169,7 @@ def test_an_exception_in_a_step_commits_nothing_of_its_epoch() -> None:
 def test_a_failed_commit_ends_the_dataflow_quietly(capfd: pytest.CaptureFixture[str]) -> None:
     flowing = Flowing()
     flowing.producer.failing["commit_transaction"] = KafkaException(KafkaError(KafkaError._TIMED_OUT))
-    cli_main(flowing.build(), epoch_interval=_EPOCH_PER_BATCH)
+    flowing.execute()
     assert flowing.run.failure is flowing.producer.failing["commit_transaction"]
     assert flowing.producer.calls.count("begin_transaction") == 1
     assert "panicked" not in capfd.readouterr().err

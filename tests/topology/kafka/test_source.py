@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from unittest import mock
 
@@ -17,8 +19,10 @@ from tests.harness.counting import given
 from tests.harness.driver import FakeClock
 from tests.harness.kafka_fakes import (
     FakeMembership,
+    FakeProducer,
     as_membership,
     assignment,
+    commits_on,
     group_error,
     message,
     partition_end,
@@ -72,10 +76,13 @@ class Sourced:
         self.clock = FakeClock()
         self.membership = FakeMembership(held, batches)
         self.run = Run(held)
+        self.producer = FakeProducer()
+        self.commits = commits_on(self.producer, self.run, side=side)
         self.source = GroupSource(
             spec=FlowSpec(name="flow", inputs=(topic,), changelog=None, follows_ends=follows_ends),
             membership=as_membership(self.membership),
             run=self.run,
+            commits=self.commits,
             side=side or NoSide(),
             clock=self.clock,
             stopping=stopping,
@@ -277,3 +284,64 @@ def test_what_a_record_says_is_its_own() -> None:
     received = Sourced([record(7)]).next_items()[0]
     assert isinstance(received, Received)
     assert isinstance(received.value, TimerFired)
+
+
+def test_what_comes_during_a_commit_is_gathered_until_the_next_may_begin() -> None:
+    sourced = Sourced([record(7)], [record(8)])
+    first = sourced.next_items()
+    sourced.producer.may_commit.clear()
+    sourced.commits.begin([item for item in first if isinstance(item, Produce)], [])
+    sourced.membership.more = [record(9), record(10)]
+    threading.Timer(0.2, sourced.producer.may_commit.set).start()
+    began = time.monotonic()
+    offsets = [item.offset for item in sourced.next_items() if isinstance(item, Received)]
+    assert offsets == [8, 9, 10]
+    assert time.monotonic() - began > 0.15
+    assert sourced.source.positions() == {PLACE: 11}
+
+
+def test_a_full_batch_does_not_wait_for_the_commit_before() -> None:
+    with mock.patch.object(source_module, "_BATCH", 2):
+        sourced = Sourced([record(7)], [record(8)])
+        sourced.next_items()
+        sourced.producer.may_commit.clear()
+        sourced.commits.begin([], [])
+        sourced.membership.more = [record(9), record(10)]
+        offsets = [item.offset for item in sourced.next_items() if isinstance(item, Received)]
+        assert offsets == [8, 9]
+        sourced.producer.may_commit.set()
+
+
+def test_nothing_is_gathered_for_shards_that_are_gone() -> None:
+    sourced = Sourced([record(7)], [record(8)])
+    sourced.next_items()
+    sourced.producer.may_commit.clear()
+    sourced.commits.begin([], [])
+    sourced.membership.after_poll = lambda: setattr(sourced.membership, "assignment", None)
+    with pytest.raises(StopIteration):
+        sourced.source.next_batch()
+    assert sourced.run.left_group
+    sourced.producer.may_commit.set()
+
+
+def test_a_clean_stop_awaits_the_commit_and_does_what_follows_it_first() -> None:
+    stopping = False
+    side = OneInjected()
+    side.waiting = []
+    sourced = Sourced([record(7)], side=side, stopping=lambda: stopping)
+    followed: list[list[object]] = []
+
+    def committed(effects: list[object]) -> None:
+        followed.append(effects)
+        side.waiting = [(KEY, SHARD, "answer")]
+
+    side.committed = committed  # type: ignore[method-assign]
+    sourced.next_items()
+    sourced.producer.may_commit.clear()
+    sourced.commits.begin([], ["call"])
+    stopping = True
+    threading.Timer(0.2, sourced.producer.may_commit.set).start()
+    assert Injected(KEY, SHARD, "answer") in sourced.next_items()
+    assert followed == [["call"]]
+    with pytest.raises(StopIteration):
+        sourced.source.next_batch()

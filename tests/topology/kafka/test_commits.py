@@ -1,27 +1,24 @@
-"""The sink: one transaction per epoch with everything in it, or nothing stands and the run has failed."""
+"""Commits: one transaction per epoch with everything in it, or nothing stands and the run has failed."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from schemas.topics import Topic
-from tests.harness.kafka_fakes import FakeProducer, as_producer, assignment
-from topology.kafka import AfterCommit, FlowSpec, NoSide, Produce, StateStore
+from tests.harness.kafka_fakes import FakeProducer, assignment, commits_on
+from topology.kafka import AfterCommit, NoSide, Produce, StateStore
 from topology.kafka.epoch import Run
 from topology.kafka.items import EpochMark
 from topology.kafka.sink import TransactionSink
-from topology.kafka.watchdog import Watchdog
 
 CHANGELOG = Topic(name="changelog", key="intent", records=(), retention_ms=None)
 POSITIONS = {("a", 0): 5, ("a", 10): 0, ("b", 0): 7, ("b", 10): 3}
 STEPS = ("begin_transaction", "produce", "send_offsets_to_transaction", "commit_transaction")
 ERRORS = (KafkaException(KafkaError(KafkaError._STATE)), BufferError("full"))
-
-
-WATCHDOG = Watchdog()
 
 
 class Effects(NoSide):
@@ -46,18 +43,17 @@ class Sunk:
         self.run = Run(self.held)
         self.store = StateStore()
         self.side = Effects(self.producer)
-        self.sink = TransactionSink(
-            spec=FlowSpec(name="flow", inputs=(), changelog=changelog),
-            producer=as_producer(self.producer),
-            run=self.run,
-            store=self.store,
-            side=self.side,
-            watchdog=WATCHDOG,
-        )
+        self.commits = commits_on(self.producer, self.run, side=self.side, changelog=changelog, store=self.store)
+        self.sink = TransactionSink(self.commits)
         self.part = self.sink.build_part("step", "log", None)
 
     def epoch(self) -> None:
-        """One epoch with a message, a changed key, a removed key and an effect."""
+        """One epoch with a message, a changed key, a removed key and an effect, and all that follows its commit."""
+        self.begin()
+        self.commits.settle()
+
+    def begin(self) -> None:
+        """The same, while the commit is under way."""
         self.store.put("k", partition=10, value=b"state")
         self.store.put("gone", partition=0, value=None)
         self.run.positions["a", 10] += 1
@@ -105,6 +101,7 @@ def test_an_epoch_whose_inputs_yield_nothing_still_commits_its_offsets() -> None
     sunk.run.positions["b", 0] = 8
     sunk.part.write_batch([EpochMark()])
     sunk.part.snapshot()
+    sunk.commits.settle()
     assert sunk.producer.offsets == [{**POSITIONS, ("b", 0): 8}]
     assert sunk.producer.committed == 1
     assert sunk.side.handed == [[]]
@@ -116,6 +113,7 @@ def test_an_epoch_has_only_its_own_messages_and_effects() -> None:
     sunk.producer.produced.clear()
     sunk.part.write_batch([EpochMark()])
     sunk.part.snapshot()
+    sunk.commits.settle()
     assert sunk.producer.produced == []
     assert sunk.side.handed == [["call"], []]
 
@@ -124,6 +122,7 @@ def test_a_flow_without_state_writes_no_changelog() -> None:
     sunk = Sunk(changelog=None)
     sunk.part.write_batch([Produce("out", 0, "k", b"event")])
     sunk.part.snapshot()
+    sunk.commits.settle()
     assert sunk.producer.produced == [("out", 0, "k", b"event")]
 
 
@@ -174,7 +173,63 @@ def test_a_run_that_is_over_commits_nothing(left: bool) -> None:
     assert sunk.side.handed == []
 
 
-def test_closing_commits_nothing() -> None:
+def test_what_follows_a_commit_waits_for_the_broker_and_nothing_else_does() -> None:
+    sunk = Sunk()
+    sunk.producer.may_commit.clear()
+    sunk.begin()
+    assert not sunk.commits.settle(wait=False)
+    assert not sunk.commits.may_begin()
+    assert sunk.side.handed == []
+    assert sunk.run.committed == POSITIONS
+    sunk.producer.may_commit.set()
+    assert sunk.commits.settle()
+    assert sunk.side.handed == [["call"]]
+    assert sunk.run.committed == {**POSITIONS, ("a", 10): 1}
+
+
+def test_what_the_source_hands_out_during_a_commit_is_not_in_it() -> None:
+    sunk = Sunk()
+    sunk.producer.may_commit.clear()
+    sunk.begin()
+    sunk.run.positions["a", 10] = 9
+    sunk.producer.may_commit.set()
+    sunk.commits.settle()
+    assert sunk.producer.offsets == [{**POSITIONS, ("a", 10): 1}]
+    assert sunk.run.committed == {**POSITIONS, ("a", 10): 1}
+
+
+def test_a_commit_begins_once_the_one_before_is_decided() -> None:
+    sunk = Sunk()
+    sunk.producer.may_commit.clear()
+    sunk.begin()
+    threading.Timer(0.2, sunk.producer.may_commit.set).start()
+    sunk.begin()
+    assert sunk.producer.calls.index("commit_transaction") < len(sunk.producer.calls) - 4
+    assert sunk.side.handed == [["call"]]
+    sunk.commits.settle()
+    assert sunk.side.handed == [["call"], ["call"]]
+
+
+def test_nothing_begins_after_a_commit_that_failed() -> None:
+    error = KafkaException(KafkaError(KafkaError._STATE))
+    sunk = Sunk(failing={"commit_transaction": error})
+    sunk.begin()
+    sunk.begin()
+    assert sunk.producer.calls.count("begin_transaction") == 1
+    assert sunk.run.failure is error
+    assert sunk.side.handed == []
+
+
+def test_closing_awaits_the_commit_under_way_and_what_follows_it() -> None:
+    sunk = Sunk()
+    sunk.producer.may_commit.clear()
+    sunk.begin()
+    threading.Timer(0.2, sunk.producer.may_commit.set).start()
+    sunk.commits.close()
+    assert sunk.side.handed == [["call"]]
+
+
+def test_closing_the_sink_commits_nothing() -> None:
     sunk = Sunk()
     sunk.store.put("k", partition=10, value=b"state")
     sunk.part.write_batch([Produce("out", 10, "k", b"event"), AfterCommit("call")])
