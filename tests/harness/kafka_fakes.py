@@ -7,7 +7,6 @@ confluent_kafka, hand over `as_producer(...)` or `as_membership(...)`: the same 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -139,13 +138,12 @@ def as_producer(fake: FakeProducer) -> Producer:
 
 
 class FakeMembership:
-    """A membership whose polls hand out prepared batches, one each; `before_poll` looks on. `more` can be gathered."""
+    """A membership whose polls hand out prepared batches, one each; `before_poll` looks on."""
 
     def __init__(self, given: Assignment | None, batches: Sequence[Sequence[Message]] = ()) -> None:
         self.assignment = given
         self.failure: Exception | None = None
         self.batches = [list(batch) for batch in batches]
-        self.more: list[Message] = []
         self.paused = False
         self.ends: dict[tuple[str, int], int | None] = {}
         self.before_poll: Callable[[], None] = lambda: None
@@ -157,11 +155,6 @@ class FakeMembership:
         assert len(batch) <= limit
         self.after_poll()
         return batch
-
-    def gather(self, limit: int, timeout_seconds: float) -> list[Message]:
-        time.sleep(timeout_seconds)
-        more, self.more = self.more[:limit], self.more[limit:]
-        return more
 
     def pause(self) -> None:
         self.paused = True

@@ -90,14 +90,15 @@ def member_consumer(config: KafkaConfig, *, group: str, instance: str) -> Consum
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "socket.timeout.ms": _CONSUMER_SOCKET_TIMEOUT_MS,
-            # With many partitions a fetch costs the broker more than what it brings; so it waits a moment for more.
-            "fetch.wait.max.ms": 10,
-            "fetch.min.bytes": 4_096,
             "fetch.error.backoff.ms": 50,
-            "fetch.queue.backoff.ms": 10,
+            # A partition of which something waits here is not fetched again. A fetch is answered at the first record of
+            # any partition and costs the broker more than the record: while an epoch is committed and nothing is taken,
+            # there would be one for each record. The wait bounds how long the others hold up one that was emptied.
+            "queued.min.messages": 1,
+            "fetch.queue.backoff.ms": 1,
+            "fetch.wait.max.ms": 20,
             # A member that assigned before it knew of a new topic does so again by then, and not after five minutes.
             "topic.metadata.refresh.interval.ms": 10_000,
-            "queued.min.messages": 10_000,
         }
     )
 

@@ -28,8 +28,6 @@ __all__ = ["Commits"]
 
 _COMMIT_TIMEOUT_SECONDS = 3.0
 _COMMIT_LIMIT_SECONDS = 4.0
-# More commits in a second would be no earlier, for a broker that is kept busy by them answers later.
-_BETWEEN_COMMITS_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,6 @@ class Commits:
         self._side = side
         self._watchdog = watchdog
         self._pending: _Pending | None = None
-        self._begun_at = float("-inf")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
 
     def begin(self, messages: list[Produce], effects: list[object]) -> None:
@@ -65,7 +62,7 @@ class Commits:
             return
         positions = dict(self._run.positions)
         assert positions, "a process without shards has nothing to commit, and nothing that would fence it"
-        self._begun_at = began = time.perf_counter()
+        began = time.perf_counter()
         try:
             self._hand_over(messages)
         except (KafkaException, BufferError) as error:
@@ -73,29 +70,28 @@ class Commits:
             return
         self._pending = _Pending(self._thread.submit(self._commit, positions), positions, effects, began)
 
-    def settle(self, *, wait: bool = True) -> bool:
-        """Do what follows the commit under way, once it is decided; whether none is under way (any more)."""
+    def settle(self, *, within_seconds: float | None = None) -> bool:
+        """Do what follows the commit under way, once it is decided; whether none is under way (any more).
+
+        Waits so long for it, without a limit for as long as it takes.
+        """
         pending = self._pending
         if pending is None:
             return True
-        if not wait and not pending.answered.done():
-            return False
         try:
-            pending.answered.result()
+            pending.answered.result(within_seconds)
+        except TimeoutError:
+            return False
         except (KafkaException, BufferError) as error:
+            self._pending = None
             self._run.fail(error)
             return True
-        finally:
-            self._pending = None
+        self._pending = None
         self._run.committed = pending.positions
         EPOCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - pending.began)
         COMMITTED.labels(self._spec.name).inc()
         self._side.committed(pending.effects)
         return True
-
-    def may_begin(self) -> bool:
-        """Whether an epoch that closed now could be committed at once."""
-        return self.settle(wait=False) and time.perf_counter() > self._begun_at + _BETWEEN_COMMITS_SECONDS
 
     def close(self) -> None:
         """Await what is under way; nothing more is begun."""

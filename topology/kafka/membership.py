@@ -88,14 +88,9 @@ class Membership:
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Message]:
         """Serve the group and take what has come: waits for a first message only, never to fill the batch."""
-        messages = self.gather(1, timeout_seconds)
+        messages = self._consumer.consume(1, timeout_seconds)
         if messages and limit > 1:
-            messages += self.gather(limit - 1, 0)
-        return messages
-
-    def gather(self, limit: int, timeout_seconds: float) -> list[Message]:
-        """Serve the group and take what comes within that time, less only if that fills the batch."""
-        messages = self._consumer.consume(limit, timeout_seconds)
+            messages += self._consumer.consume(limit - 1, 0)
         for message in messages:
             # It is said once, and what came with the loss of the shards is looked at by nobody.
             if message.error() is not None and is_fatal(message):

@@ -32,9 +32,8 @@ from topology.kafka.store import UnreadableState
 __all__ = ["GroupSource"]
 
 _BATCH = 1_000
-# Also how long what the side brings, and what follows a commit, may have to wait.
+# Also how long what the side brings may have to wait.
 _WAIT_SECONDS = 0.004
-_GATHER_SECONDS = 0.002
 _REST_CHECK_SECONDS = 1.0
 _QUIET_SECONDS = 10.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,7 +101,7 @@ class GroupSource(DynamicSource[Item]):
             run.stopping = True
             self._membership.pause()
             self._side.stop()
-        self._commits.settle(wait=run.stopping)
+        self._commits.settle(within_seconds=None if run.stopping else 0)
         if not run.may_commit:
             raise StopIteration
         injected = self._drain()
@@ -131,10 +130,14 @@ class GroupSource(DynamicSource[Item]):
 
         As long as it could not be committed anyway, more is added to it and to what the side has brought.
         """
-        messages = self._membership.poll(_BATCH, 0 if injected else _WAIT_SECONDS)
-        while (messages or injected) and len(messages) < _BATCH and self._is_held() and not self._commits.may_begin():
-            messages += self._membership.gather(_BATCH - len(messages), _GATHER_SECONDS)
-            injected += self._drain()
+        commits = self._commits
+        # Whoever waits for input would not see that a commit has been made.
+        is_idle = not injected and commits.settle(within_seconds=0)
+        messages = self._membership.poll(_BATCH, _WAIT_SECONDS if is_idle else 0)
+        if len(messages) < _BATCH and not commits.settle(within_seconds=0):
+            while self._is_held() and not commits.settle(within_seconds=_WAIT_SECONDS):
+                injected += self._drain()
+            messages += self._membership.poll(_BATCH - len(messages), 0)
         if self._membership.failure is not None:
             self._run.fail(self._membership.failure)
             return [], False

@@ -177,8 +177,7 @@ def test_what_follows_a_commit_waits_for_the_broker_and_nothing_else_does() -> N
     sunk = Sunk()
     sunk.producer.may_commit.clear()
     sunk.begin()
-    assert not sunk.commits.settle(wait=False)
-    assert not sunk.commits.may_begin()
+    assert not sunk.commits.settle(within_seconds=0)
     assert sunk.side.handed == []
     assert sunk.run.committed == POSITIONS
     sunk.producer.may_commit.set()

@@ -286,12 +286,11 @@ def test_what_a_record_says_is_its_own() -> None:
     assert isinstance(received.value, TimerFired)
 
 
-def test_what_comes_during_a_commit_is_gathered_until_the_next_may_begin() -> None:
-    sourced = Sourced([record(7)], [record(8)])
+def test_what_comes_during_a_commit_goes_into_the_next_epoch_together() -> None:
+    sourced = Sourced([record(7)], [record(8)], [record(9), record(10)])
     first = sourced.next_items()
     sourced.producer.may_commit.clear()
     sourced.commits.begin([item for item in first if isinstance(item, Produce)], [])
-    sourced.membership.more = [record(9), record(10)]
     threading.Timer(0.2, sourced.producer.may_commit.set).start()
     began = time.monotonic()
     offsets = [item.offset for item in sourced.next_items() if isinstance(item, Received)]
@@ -302,11 +301,10 @@ def test_what_comes_during_a_commit_is_gathered_until_the_next_may_begin() -> No
 
 def test_a_full_batch_does_not_wait_for_the_commit_before() -> None:
     with mock.patch.object(source_module, "_BATCH", 2):
-        sourced = Sourced([record(7)], [record(8)])
+        sourced = Sourced([record(7)], [record(8), record(9)], [record(10)])
         sourced.next_items()
         sourced.producer.may_commit.clear()
         sourced.commits.begin([], [])
-        sourced.membership.more = [record(9), record(10)]
         offsets = [item.offset for item in sourced.next_items() if isinstance(item, Received)]
         assert offsets == [8, 9]
         sourced.producer.may_commit.set()
