@@ -56,9 +56,9 @@ class Seed:
     """What is run."""
 
     seed: int
-    payments: int = 2_100
+    payments: int = 2_300
     seconds: float = 60.0
-    faults: int = 50
+    faults: int = 60
 
     @property
     def brokers(self) -> int:
