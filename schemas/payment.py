@@ -6,11 +6,11 @@ microseconds since the epoch, UTC."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from msgspec import Struct, field
 
 from schemas.identifiers import CommandId, EventId, MerchantId, PaymentIntentId, TransactionId
-from schemas.symbols import Symbol
 from schemas.times import Micros
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class PaymentIntentStatus(Symbol):
+class PaymentIntentStatus(StrEnum):
     """Where a PaymentIntent stands. There is no 'failed': a decline leads back to a new attempt."""
 
     requires_payment_method = "requires_payment_method"
@@ -42,14 +42,14 @@ class PaymentIntentStatus(Symbol):
     canceled = "canceled"
 
 
-class CaptureMethod(Symbol):
+class CaptureMethod(StrEnum):
     """Whether Paystream captures as soon as an authorization is approved, or the merchant asks for it."""
 
     automatic = "automatic"
     manual = "manual"
 
 
-class TransactionType(Symbol):
+class TransactionType(StrEnum):
     """What a Transaction asks of the processor."""
 
     authorization = "authorization"
@@ -58,7 +58,7 @@ class TransactionType(Symbol):
     settlement = "settlement"
 
 
-class TransactionStatus(Symbol):
+class TransactionStatus(StrEnum):
     """Where a Transaction stands: created, then requires_action or pending, then one of the final five."""
 
     created = "created"
@@ -71,7 +71,7 @@ class TransactionStatus(Symbol):
     expired = "expired"
 
 
-class ActorType(Symbol):
+class ActorType(StrEnum):
     """Who caused a record."""
 
     key = "key"
@@ -81,7 +81,7 @@ class ActorType(Symbol):
     processor = "processor"
 
 
-class VoidReason(Symbol):
+class VoidReason(StrEnum):
     """Why a void was opened; decides where its end leads."""
 
     requested = "requested"

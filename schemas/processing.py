@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from msgspec import Struct, field
 
 from schemas.identifiers import PaymentIntentId, TransactionId
-from schemas.symbols import Symbol
 from schemas.times import Micros
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class CallKind(Symbol):
+class CallKind(StrEnum):
     """The kind of call that a processor is asked to carry out."""
 
     authorize = "authorize"
@@ -33,7 +33,7 @@ class CallKind(Symbol):
     lookup = "lookup"
 
 
-class Outcome(Symbol):
+class Outcome(StrEnum):
     """What came of a processor call. not_found and not_sent are no evidence of anything but themselves."""
 
     approved = "approved"
@@ -44,7 +44,7 @@ class Outcome(Symbol):
     not_found = "not_found"
 
 
-class AuthorizationState(Symbol):
+class AuthorizationState(StrEnum):
     """What became of the authorization, as the answer to a refused capture or void says."""
 
     open = "open"
@@ -52,7 +52,7 @@ class AuthorizationState(Symbol):
     captured = "captured"
 
 
-class ResultSource(Symbol):
+class ResultSource(StrEnum):
     """How a result was learnt."""
 
     answer = "answer"

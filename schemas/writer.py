@@ -216,7 +216,6 @@ def _map(member: Any) -> Write:
     )
 
     def write(values: Mapping[str, Any]) -> bytes:
-        return b"".join((_LONG[len(values)], *pairs(values), _END))
+        return b"".join((_LONG[len(values)], *pairs(values), _END)) if values else _END
 
-    once = _once(write)
-    return lambda values: once(values) if values else _END
+    return write

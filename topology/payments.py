@@ -48,7 +48,6 @@ DECISIONS = Counter(
 )
 REPLIES_LOST = Counter("paystream_replies_lost_total", "Replies that were not delivered; the client waits.")
 
-
 _KINDS = (PaymentCommand, ProcessorResult, TimerFired)
 
 # Why what can be decoded, and still was not written by any correct writer, is set aside before it is folded.

@@ -34,11 +34,9 @@ from topology.kafka import (
     Side,
     StateStore,
 )
-from topology.kafka.items import EpochMark, each
+from topology.kafka.items import EpochMark, Item, each
 
 __all__ = ["Collect", "FakeClock", "FlowDriver", "OneEpoch", "key_of", "run_epoch"]
-
-Item = tuple[str, object]
 
 
 class FakeClock:

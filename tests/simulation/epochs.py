@@ -15,10 +15,10 @@ from bytewax.dataflow import Dataflow
 
 from tests.harness.driver import Collect, OneEpoch, run_epoch
 from topology.kafka import Clock, FlowContext, Side, StateStore
+from topology.kafka.items import Item
 
-__all__ = ["Build", "BytewaxEpochs", "DirectEpochs", "Epochs", "Item"]
+__all__ = ["Build", "BytewaxEpochs", "DirectEpochs", "Epochs"]
 
-Item = tuple[str, object]
 Build = Callable[[FlowContext], Dataflow]
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from schemas.times import Micros, later
 from schemas.topics import Topic
 from tests.harness.driver import FakeClock
-from tests.simulation.epochs import Build, Epochs, Item
+from tests.simulation.epochs import Build, Epochs
 from tests.simulation.log import Change, Place, SimulatedLog
 from tests.topology.processing.rig import FakeEngine
 from topology.kafka import AfterCommit, FlowSpec, Injected, Produce, Received, Side
+from topology.kafka.items import Item
 
 __all__ = ["Flow", "Process", "SkewedClock"]
 

@@ -57,12 +57,21 @@ def test_a_read_model_that_is_away_delays_the_start_and_no_more(consumer: Consum
 
 
 class Log(FixedPartitionedSink[object, None]):
-    """The runtime's sink: remembers what was committed, or fails as a broker does."""
+    """The runtime's sink: remembers what was committed once that is decided, or fails as a broker does."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.begun: list[object] = []
         self.committed: list[object] = []
         self.fails = False
+
+    def settle(self) -> None:
+        """What was begun is decided."""
+        if self.fails:
+            self.source.ended = RuntimeError("no broker")
+        else:
+            self.committed += self.begun
+        self.begun = []
 
     def list_parts(self) -> list[str]:
         return ["log"]
@@ -80,10 +89,8 @@ class _LogPart(StatefulSinkPartition[object, None]):
         self._written += values
 
     def snapshot(self) -> None:
-        if self._log.fails:
-            self._log.source.ended = RuntimeError("no broker")
-        else:
-            self._log.committed += self._written
+        self._log.begun += self._written
+        self._written = []
 
 
 class Source(DynamicSource[tuple[str, object]]):
@@ -157,7 +164,13 @@ def run(uri: str) -> Iterator[Callable[[Source], Log]]:
         log = Log(source)
         log.fails = log_fails
         context = FlowContext(
-            source=source, sink=log, store=StateStore(), side=NoSide(), partitions=1, clock=FakeClock(NOW)
+            source=source,
+            sink=log,
+            settle=log.settle,
+            store=StateStore(),
+            side=NoSide(),
+            partitions=1,
+            clock=FakeClock(NOW),
         )
         run_main(build(context, projection=projection), epoch_interval=timedelta(days=-1))
         return log

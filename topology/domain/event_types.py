@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from schemas.symbols import Symbol
+from enum import StrEnum
 
 __all__ = ["EventType"]
 
 
-class EventType(Symbol):
+class EventType(StrEnum):
     """What happened to a payment."""
 
     payment_intent_created = "payment_intent.created"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from schemas.symbols import Symbol
+from enum import StrEnum
 
 __all__ = ["DeadLetterCause", "Refusal"]
 
 
-class Refusal(Symbol):
+class Refusal(StrEnum):
     """Why an input changed nothing: of commands it is the reply, of results and timers it is counted by name."""
 
     # Who is asked for.
@@ -47,7 +47,7 @@ class Refusal(Symbol):
     not_awaited = "not_awaited"
 
 
-class DeadLetterCause(Symbol):
+class DeadLetterCause(StrEnum):
     """Why a result cannot belong to any payment that is known here; somebody has to look at it."""
 
     unknown_payment_intent = "unknown_payment_intent"

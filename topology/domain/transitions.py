@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from schemas.payment import PaymentIntentStatus, TransactionStatus, TransactionType, VoidReason
-from schemas.symbols import Symbol
 from topology.domain.event_types import EventType
 from topology.domain.refusals import Refusal
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class On(Symbol):
+class On(StrEnum):
     """What comes in, named so that the status and this name decide."""
 
     # Commands

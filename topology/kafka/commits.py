@@ -11,7 +11,7 @@ of its own, one commit at a time. All that follows a commit happens in the dataf
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -78,15 +78,14 @@ class Commits:
         pending = self._pending
         if pending is None:
             return True
-        try:
-            pending.answered.result(within_seconds)
-        except TimeoutError:
+        if not pending.answered.done() and not wait((pending.answered,), within_seconds).done:
             return False
+        self._pending = None
+        try:
+            pending.answered.result()
         except (KafkaException, BufferError) as error:
-            self._pending = None
             self._run.fail(error)
             return True
-        self._pending = None
         self._run.committed = pending.positions
         EPOCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - pending.began)
         COMMITTED.labels(self._spec.name).inc()

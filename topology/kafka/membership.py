@@ -93,7 +93,7 @@ class Membership:
             messages += self._consumer.consume(limit - 1, 0)
         for message in messages:
             # It is said once, and what came with the loss of the shards is looked at by nobody.
-            if message.error() is not None and is_fatal(message):
+            if is_fatal(message):
                 self.failure = failure_of(message)
         return messages
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from schemas.identifiers import PaymentIntentId
@@ -22,13 +23,12 @@ from schemas.processing import (
     ProcessorResult,
     ResultSource,
 )
-from schemas.symbols import Symbol
 from schemas.times import Micros
 
 __all__ = ["Answer", "Call", "Capabilities", "Cause", "Departure", "HeldBack", "Processor", "boot_seconds"]
 
 
-class Cause(Symbol):
+class Cause(StrEnum):
     """Why nothing was learnt: the code of a result that is not_sent or unknown."""
 
     # not_sent, and unknown for a call that may have been executed before
