@@ -29,6 +29,13 @@ _HOST = "127.0.0.1"
 _CHUNK_BYTES = 64 * 1024
 
 
+@dataclass(eq=False)
+class Failure:
+    """A cut or a stall under way: how many connections it has ended, or pieces it has held up."""
+
+    hits: int = 0
+
+
 @dataclass
 class Link:
     """One proxy: from a port to another."""
@@ -36,10 +43,8 @@ class Link:
     name: str
     listen: int
     upstream: int
-    hits: int = 0
-    """Connections that cuts have ended, and pieces that stalls have held up."""
-    _cuts: int = 0
-    _stalls: int = 0
+    _cuts: list[Failure] = field(default_factory=list)
+    _stalls: list[Failure] = field(default_factory=list)
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -55,25 +60,30 @@ class Link:
         self._flowing.set()
         return await asyncio.start_server(self._handle, _HOST, self.listen)
 
-    async def cut(self, seconds: float) -> None:
-        """Reset what is connected and refuse what comes, for a while."""
-        self._cuts += 1
+    async def cut(self, seconds: float) -> int:
+        """Reset what is connected and refuse what comes, for a while; how many connections that hit."""
+        cut = Failure(hits=len(self._open))
+        self._cuts.append(cut)
         for writer in list(self._open):
             self._reset(writer)
         await asyncio.sleep(seconds)
-        self._cuts -= 1
+        self._cuts.remove(cut)
+        return cut.hits
 
-    async def stall(self, seconds: float) -> None:
-        """Let nothing pass for a while."""
-        self._stalls += 1
+    async def stall(self, seconds: float) -> int:
+        """Let nothing pass for a while; how many pieces that held up."""
+        stall = Failure()
+        self._stalls.append(stall)
         self._flowing.clear()
         await asyncio.sleep(seconds)
-        self._stalls -= 1
-        if self._stalls == 0:
+        self._stalls.remove(stall)
+        if not self._stalls:
             self._flowing.set()
+        return stall.hits
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cuts:
+            _count(self._cuts)
             self._reset(writer)
             return
         try:
@@ -96,7 +106,7 @@ class Link:
         """Pass bytes on in one direction until that ends; the other direction may go on. An end passes as bytes do."""
         try:
             while data := await reader.read(_CHUNK_BYTES):
-                self.hits += not self._flowing.is_set()
+                _count(self._stalls)
                 await self._flowing.wait()
                 if writer.is_closing():
                     return
@@ -109,11 +119,15 @@ class Link:
 
     def _reset(self, writer: asyncio.StreamWriter) -> None:
         """End a connection with an RST."""
-        self.hits += 1
         with contextlib.suppress(OSError):
             endpoint = writer.get_extra_info("socket")
             endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
+
+
+def _count(failures: list[Failure]) -> None:
+    for failure in failures:
+        failure.hits += 1
 
 
 def application(links: list[Link]) -> Starlette:
@@ -125,10 +139,8 @@ def application(links: list[Link]) -> Starlette:
         how = {"cut": Link.cut, "stall": Link.stall}.get(request.path_params["how"])
         if link is None or how is None:
             return PlainTextResponse("no such proxy or failure\n", 404)
-        before = link.hits
         # It comes to its end also when whoever ordered it has gone.
-        await asyncio.shield(how(link, float(request.query_params["seconds"])))
-        return JSONResponse({"hit": link.hits - before})
+        return JSONResponse({"hit": await asyncio.shield(how(link, float(request.query_params["seconds"])))})
 
     async def healthz(_request: Request) -> Response:
         return PlainTextResponse("ok\n")

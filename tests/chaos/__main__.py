@@ -2,8 +2,9 @@
 
 Each seed is a process of its own (`run`), several at a time with `--jobs`. Adds each verdict to
 `bench/results/chaos.json` as soon as it is there, so that a run may be made in parts; a seed that is run again replaces
-its former verdict. What a failed seed left is kept, and its directory printed. The last line is the summary of this
-call; the exit code is 1 on a violation, 2 when a seed could not be run.
+its former verdict, but not what was wrong with it: that stays among the failures. What a failed seed left is kept, and
+its directory printed. The last line is the summary of this call; the exit code is 1 on a violation, 2 when a seed could
+not be run.
 """
 
 from __future__ import annotations
@@ -54,9 +55,13 @@ def run_in_process(seed: Seed, directory: Path, *, is_lenient: bool = False) -> 
     return dict(json.loads(verdict.read_text())) if verdict.exists() else None
 
 
-def add_up(former: Json, verdict: Json) -> Json:
-    """The results with one more seed in them, and their sums."""
-    seeds = {**former.get("seeds", {}), str(verdict["seed"]): verdict}
+def add_up(former: Json, number: int, verdict: Json | None) -> Json:
+    """The results with one more seed in them, and their sums; to have no verdict is a failure too."""
+    seeds, failures = dict(former.get("seeds", {})), list(former.get("failures", []))
+    if verdict is not None:
+        seeds[str(number)] = verdict
+    wrong = ["it could not be run to its verdict"] if verdict is None else verdict["violations"]
+    failures.extend({"seed": number, "was": one} for one in wrong)
     done: Counter[str] = Counter()
     for seed in seeds.values():
         done.update(seed["done"])
@@ -64,9 +69,10 @@ def add_up(former: Json, verdict: Json) -> Json:
         "total": {
             "seeds": len(seeds),
             **{name: sum(seed[name] for seed in seeds.values()) for name in ("payments", "faults", "operations")},
-            "violations": sum(len(seed["violations"]) for seed in seeds.values()),
+            "violations": len(failures),
             "done": dict(sorted(done.items())),
         },
+        "failures": failures,
         "seeds": dict(sorted(seeds.items(), key=lambda entry: int(entry[0]))),
     }
 
@@ -94,11 +100,11 @@ def summary(verdicts: Iterable[Json], not_run: Sequence[int]) -> str:
 
 def _report(number: int, verdict: Json | None, directory: Path) -> None:
     """Say what came of a seed; keep its directory when that says why."""
+    former = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps(add_up(former, number, verdict), indent=1) + "\n")
     if verdict is None:
         print(f"seed {number} could not be run: see {directory}", flush=True)
         return
-    former = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps(add_up(former, verdict), indent=1) + "\n")
     took = ", ".join(f"{name} {seconds:.0f}" for name, seconds in verdict["phases"].items())
     much = f"{verdict['faults']} faults, {verdict['payments']} payments, {verdict['seconds']:.0f} s"
     print(f"seed {number}: {much} ({took})", flush=True)

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from tests.chaos.evidence import Booking, Evidence, Leg, State, Step
+from tests.chaos.asked import check_asked
+from tests.chaos.evidence import Booking, Evidence, Leg, Row, State, Step
 from tests.chaos.told import check_history
 
 __all__ = ["check"]
@@ -20,10 +21,8 @@ _NEXT: Mapping[str, frozenset[str]] = {
     "processing": frozenset(
         {"processing", "requires_action", "requires_capture", "succeeded", "requires_payment_method", "canceled"}
     ),
-    "requires_action": frozenset(
-        {"requires_action", "processing", "requires_capture", "succeeded", "requires_payment_method", "canceled"}
-    ),
-    "requires_capture": frozenset({"requires_capture", "processing", "canceled", "succeeded"}),
+    "requires_action": frozenset({"requires_action", "processing", "requires_capture", "requires_payment_method"}),
+    "requires_capture": frozenset({"requires_capture", "processing"}),
     "succeeded": frozenset({"succeeded"}),
     "canceled": frozenset({"canceled"}),
 }
@@ -47,6 +46,7 @@ def check(evidence: Evidence) -> list[str]:
     return [
         *_histories_are_legal(steps),
         *check_history(evidence.history, steps),
+        *(check_asked(evidence.history, steps) if evidence.history_is_whole else ()),
         *_the_ledger_agrees(evidence.bookings, steps),
         *_nothing_is_held_twice(evidence),
         *_the_read_model_is_the_fold(evidence, steps),
@@ -70,17 +70,28 @@ def _histories_are_legal(steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
             yield f"order: {intent} lies on more than one partition"
         if [step.sequence for step in own] != list(range(1, len(own) + 1)):
             yield f"sequence: {intent} has {[step.sequence for step in own]}"
-        if own[0].status != "requires_payment_method":
-            yield f"history: {intent} begins as {own[0].status}"
+        if own[0].status != "requires_payment_method" or own[0].legs:
+            yield f"history: {intent} begins as {own[0].status} with {len(own[0].legs)} transactions"
         for before, after in pairwise(own):
             if after.status not in _NEXT[before.status]:
                 yield f"history: {intent} went from {before.status} to {after.status} at sequence {after.sequence}"
+            if _terms(before) != _terms(after):
+                yield f"history: {intent} was over {_terms(before)} and is over {_terms(after)}"
             yield from _legs_go_on(before, after)
         yield from _money_is_possible(own)
 
 
+def _terms(step: Step) -> tuple[int, str, str]:
+    """What a PaymentIntent is about, which never changes."""
+    return step.amount, step.currency, step.capture_method
+
+
 def _legs_go_on(before: Step, after: Step) -> Iterator[str]:
     now = {leg.id: leg for leg in after.legs}
+    known = {leg.id for leg in before.legs}
+    for leg in after.legs:
+        if leg.id not in known and leg.status != "created":
+            yield f"history: {leg.id} of {after.intent} begins as {leg.status} at sequence {after.sequence}"
     for leg in before.legs:
         if leg.id not in now:
             yield f"history: {leg.id} of {after.intent} is gone at sequence {after.sequence}"
@@ -88,6 +99,13 @@ def _legs_go_on(before: Step, after: Step) -> Iterator[str]:
             yield f"history: {leg.id} was {leg.status} and is {now[leg.id].status} at sequence {after.sequence}"
         elif leg.status in _OPEN and now[leg.id].status not in _LEG_NEXT[leg.status]:
             yield f"history: {leg.id} went from {leg.status} to {now[leg.id].status}"
+        if leg.id in now and _what(leg) != _what(now[leg.id]):
+            yield f"history: {leg.id} was {_what(leg)} and is {_what(now[leg.id])} at sequence {after.sequence}"
+
+
+def _what(leg: Leg) -> tuple[str, int, str | None]:
+    """What a Transaction is, which never changes."""
+    return leg.type, leg.amount, leg.hold
 
 
 def _money_is_possible(own: Sequence[Step]) -> Iterator[str]:
@@ -95,6 +113,11 @@ def _money_is_possible(own: Sequence[Step]) -> Iterator[str]:
         captured = sum(leg.amount for leg in step.legs if leg.type == "capture" and leg.status == "succeeded")
         if captured != step.received or captured > step.amount:
             yield f"money: {step.intent} received {step.received} by captures of {captured} at sequence {step.sequence}"
+        if (step.received > 0) != (step.status == "succeeded"):
+            yield f"money: {step.intent} is {step.status} and has received {step.received} at sequence {step.sequence}"
+        holds = {leg.id for leg in step.legs if leg.type == "authorization" and leg.status == "succeeded"}
+        if any(leg.type == "capture" and leg.hold not in holds for leg in step.legs):
+            yield f"money: {step.intent} captures what was not authorized at sequence {step.sequence}"
         unresolved = [leg for leg in step.legs if leg.status in _OPEN and leg.type != "void"]
         if len(unresolved) > 1:
             yield f"money: {step.intent} has {len(unresolved)} unresolved transactions at sequence {step.sequence}"
@@ -132,6 +155,10 @@ def _legs_agree(last: Step, booked: Mapping[str, Booking]) -> Iterator[str]:
     for leg in last.legs:
         booking = booked.get(leg.id)
         is_approved = booking is not None and booking.is_approved
+        if booking is not None and booking.type != leg.type:
+            yield f"ledger: {leg.id} is a {leg.type}, the network booked a {booking.type}"
+        elif booking is not None and leg.status == "succeeded" and leg.type != "void" and booking.amount != leg.amount:
+            yield f"ledger: {leg.id} is over {leg.amount}, the network booked {booking.amount}"
         if leg.status == "succeeded" and not is_approved:
             yield f"ledger: {leg.id} succeeded, and the network did not approve it"
         if leg.type == "authorization" and is_approved and not _is_seen_to(last, leg):
@@ -146,21 +173,35 @@ def _is_seen_to(last: Step, hold: Leg) -> bool:
 
 
 def _the_read_model_is_the_fold(evidence: Evidence, steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
-    for intent in evidence.rows.keys() - steps.keys():
+    if evidence.rows is not None:
+        yield from _rows_are_the_fold(evidence.rows, steps)
+    if evidence.audited is not None:
+        logged = {(step.intent, step.sequence): step.document for step in evidence.steps}
+        for intent, sequence in sorted(logged.keys() ^ evidence.audited.keys()):
+            yield f"read model: sequence {sequence} of {intent} is in the audit log or in the log, not in both"
+        for intent, sequence in sorted(logged.keys() & evidence.audited.keys()):
+            if logged[intent, sequence] != evidence.audited[intent, sequence]:
+                yield f"read model: sequence {sequence} of {intent} is another event in the audit log"
+
+
+def _rows_are_the_fold(rows: Mapping[str, Row], steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
+    for intent in rows.keys() - steps.keys():
         yield f"read model: {intent} is not in the log"
     for intent, own in steps.items():
-        row, last = evidence.rows.get(intent), own[-1]
+        row, last = rows.get(intent), own[-1]
         if row is None:
             yield f"read model: {intent} is missing"
-        elif (row.sequence, row.status, row.received) != (last.sequence, last.status, last.received):
+        elif (row.sequence, row.status, row.amount, row.received) != (
+            last.sequence,
+            last.status,
+            last.amount,
+            last.received,
+        ):
             yield f"read model: {intent} is {row.status} at {row.sequence}, the log says {last.status} {last.sequence}"
         elif set(row.legs) != set(last.legs):
             yield f"read model: the transactions of {intent} are not those of the log"
-
-    if evidence.audited is not None:
-        logged = {(step.intent, step.sequence) for step in evidence.steps}
-        for intent, sequence in sorted(logged ^ set(evidence.audited)):
-            yield f"read model: sequence {sequence} of {intent} is in the audit log or in the log, not in both"
+        elif row.content != last.content:
+            yield f"read model: {intent} is not in all fields what the log says"
 
 
 def _the_changelog_is_the_fold(
@@ -178,6 +219,8 @@ def _the_changelog_is_the_fold(
                 yield f"state: {intent} is forgotten, and is {own[-1].status}"
         elif state.sequence != own[-1].sequence:
             yield f"state: {intent} is at {state.sequence} in the changelog, and at {own[-1].sequence} in the log"
+        elif state.content != own[-1].content:
+            yield f"state: {intent} is in the changelog not in all fields what the log says"
 
 
 def _all_is_decided(steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:

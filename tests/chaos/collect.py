@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import httpx
+import msgspec
 import psycopg
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from psycopg.sql import SQL
 
 from schemas.codec import decode
 from schemas.operations import DeadLetter
 from schemas.payment import PaymentEvent, PaymentIntent, Transaction
 from schemas.topics import DEAD_LETTERS, EVENTS, INTENTS, Topic
+from sinks.postgres.columns import PAYMENT_INTENT_JSON
+from sinks.postgres.text import restored_json
 from tests.chaos.evidence import Booking, Evidence, Leg, Row, State, Step
 from tests.chaos.history import read_history
 from tests.harness.api import ledger
 from tests.harness.stack import RunningStack
 
-__all__ = ["collect", "read_rows", "read_steps", "step_of"]
+__all__ = ["collect", "content_of", "read_rows", "read_steps", "step_of"]
 
 _WAIT_SECONDS = 30.0
 
@@ -38,6 +45,7 @@ def collect(stack: RunningStack, histories: Iterable[Path]) -> Evidence:
         ],
         states=_states(stack.kafka),
         audited=_audited(stack.postgres),
+        repeats_are_holds=_repeats_are_holds(stack.card_network),
     )
 
 
@@ -62,6 +70,7 @@ def _states(bootstrap: str) -> dict[str, State]:
             found[key.decode()] = State(
                 sequence=None if state is None else state.sequence,
                 written_at=written_at_ms / 1_000 - steady_seconds_ago,
+                content="" if state is None else content_of(state),
             )
     return found
 
@@ -129,9 +138,22 @@ def step_of(partition: int, offset: int, event: object) -> Step:
         type=event.type,
         status=intent.status,
         amount=intent.amount_minor,
+        currency=intent.currency,
+        capture_method=intent.capture_method,
         received=intent.amount_received_minor,
         legs=_legs(intent.transactions),
+        content=content_of(intent),
+        document=_digest(json.loads(msgspec.json.encode(event))),
     )
+
+
+def content_of(intent: PaymentIntent) -> str:
+    """A digest of all fields of a PaymentIntent."""
+    return _digest(json.loads(msgspec.json.encode(intent)))
+
+
+def _digest(document: object) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _legs(transactions: Sequence[Transaction]) -> tuple[Leg, ...]:
@@ -151,17 +173,39 @@ def read_rows(uri: str) -> dict[str, Row]:
         ):
             leg_id, kind, status, amount, hold = fields
             legs[intent].append(Leg(id=leg_id, type=kind, status=status, amount=amount, hold=hold))
+        contents = connection.execute(_CONTENTS).fetchall()
         return {
-            intent: Row(intent=intent, sequence=sequence, status=status, received=received, legs=tuple(legs[intent]))
-            for intent, sequence, status, received in connection.execute(
-                "SELECT id, sequence, status, amount_received_minor FROM payment_intents"
+            intent: Row(
+                intent=intent,
+                sequence=sequence,
+                status=status,
+                amount=amount,
+                received=received,
+                legs=tuple(legs[intent]),
+                content=content_of(msgspec.json.decode(restored_json(content), type=PaymentIntent)),
+            )
+            for intent, sequence, status, amount, received, content in contents
+        }
+
+
+_CONTENTS = SQL(
+    "SELECT id, sequence, status, amount_minor, amount_received_minor, {}::text FROM payment_intents AS intent"
+).format(PAYMENT_INTENT_JSON)
+
+
+def _audited(uri: str) -> dict[tuple[str, int], str]:
+    with psycopg.connect(uri) as connection:
+        return {
+            (intent, sequence): _digest(json.loads(restored_json(event)))
+            for intent, sequence, event in connection.execute(
+                "SELECT payment_intent_id, sequence, event::text FROM audit_log"
             )
         }
 
 
-def _audited(uri: str) -> set[tuple[str, int]]:
-    with psycopg.connect(uri) as connection:
-        return set(connection.execute("SELECT payment_intent_id, sequence FROM audit_log"))
+def _repeats_are_holds(card_network: str) -> bool:
+    promised = httpx.get(f"{card_network}/capabilities", timeout=10.0).raise_for_status().json()
+    return not promised["deduplicates"]["authorization"]
 
 
 def _bookings(card_network: str) -> list[Booking]:

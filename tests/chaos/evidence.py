@@ -6,7 +6,7 @@ PaymentIntent; `Booking` is one row of the card network's ledger; `Row` is one P
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.history import Operation
@@ -37,8 +37,14 @@ class Step:
     type: str
     status: str
     amount: int
+    currency: str
+    capture_method: str
     received: int
     legs: tuple[Leg, ...] = ()
+    content: str = ""
+    """A digest of the whole PaymentIntent."""
+    document: str = ""
+    """A digest of the whole event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +54,11 @@ class Row:
     intent: str
     sequence: int
     status: str
+    amount: int
     received: int
     legs: tuple[Leg, ...] = ()
+    content: str = ""
+    """A digest of the whole PaymentIntent, as the read model gives it to ingress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +81,8 @@ class State:
     """None: it has been forgotten."""
     written_at: float
     """Seconds of the one steady clock of this machine."""
+    content: str = ""
+    """A digest of the whole PaymentIntent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +91,8 @@ class Evidence:
 
     history: Sequence[Operation]
     steps: Sequence[Step]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, Row] | None
+    """By PaymentIntent; None where there is no read model."""
     bookings: Sequence[Booking]
     dead_letters: Sequence[str] = field(default=())
     """The causes of dead letters."""
@@ -88,5 +100,7 @@ class Evidence:
     """Whether the network holds anew each time that an authorization is asked, under whichever reference."""
     states: Mapping[str, State] | None = None
     """The last record of each PaymentIntent in the fold's changelog; None where nobody looked."""
-    audited: Collection[tuple[str, int]] | None = None
-    """PaymentIntent and sequence of each row of the audit log; None where nobody looked."""
+    audited: Mapping[tuple[str, int], str] | None = None
+    """By PaymentIntent and sequence, a digest of the event in the audit log; None where nobody looked."""
+    history_is_whole: bool = True
+    """Whether all that was ever asked is in the history, with its body."""

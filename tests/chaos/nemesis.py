@@ -1,7 +1,8 @@
 """Carries a plan of faults out on a stack that its supervisor keeps alive, and ends whatever it started.
 
 Each fault has a thread of its own, so that faults overlap. Only a fault that was seen to take effect counts: the
-process is gone, or stands still; the proxy has reset or held up something; the disk was full; the twin held shards.
+process is gone, or stands still; the proxy has reset or held up something; somebody said that its disk was full, or
+ended of it; the twin held shards. A stop counts only where no kill came between.
 Driven by `run`.
 """
 
@@ -22,7 +23,7 @@ import httpx
 from tests.chaos.beside import Beside
 from tests.chaos.plan import Fault, FaultKind
 from tests.chaos.processes import family, has_ended, stands_still, until
-from tests.chaos.small_disk import SmallDisk
+from tests.chaos.small_disk import SmallDisk, speaks_of_full_disk
 from tests.harness.stack import RunningStack
 
 __all__ = ["Nemesis"]
@@ -44,6 +45,7 @@ class Nemesis:
         self._beside = Beside(directory)
         self._lock = threading.Lock()
         self._pauses: Counter[int] = Counter()
+        self._killed: set[int] = set()
         self.done: list[Fault] = []
         self.missed: list[Fault] = []
 
@@ -82,7 +84,7 @@ class Nemesis:
             case FaultKind.cut | FaultKind.stall:
                 return self._fail_link(fault)
             case FaultKind.fill_disk:
-                return self._disks[fault.target].fill(seconds=fault.lasts_seconds)
+                return self._fill_disk(fault)
             case FaultKind.twin | FaultKind.extra_owner:
                 pid = self._living(fault.target)
                 is_twin = fault.kind is FaultKind.twin
@@ -102,13 +104,27 @@ class Nemesis:
         pid = self._living(name)
         if pid is None:
             return False
+        if number is signal.SIGKILL:
+            self._killed.add(pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-            return bool(until(lambda: has_ended(pid), seconds=within_seconds))
+            ended = bool(until(lambda: has_ended(pid), seconds=within_seconds))
+            return ended and (number is signal.SIGKILL or pid not in self._killed)
         return False
+
+    def _fill_disk(self, fault: Fault) -> bool:
+        """Leave no byte for a while; whether its owner spoke of a full disk, or ended unkilled, meanwhile."""
+        pid, log = self._living(fault.target), self._stack.directory / "logs" / f"{fault.target}.log"
+        before = log.stat().st_size
+        was_full = self._disks[fault.target].fill(seconds=fault.lasts_seconds)
+        has_suffered = speaks_of_full_disk(log, beyond=before)
+        if pid is not None and pid not in self._killed:
+            has_suffered |= has_ended(pid)
+        return was_full and has_suffered
 
     def _kill_all(self) -> bool:
         pids = list(self._stack.processes.values())
+        self._killed.update(pids)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

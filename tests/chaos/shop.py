@@ -31,8 +31,8 @@ from schemas.times import Micros
 from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS, TIMERS
 from tests.chaos.banks import BANK, Bank
 from tests.chaos.checker import check
-from tests.chaos.collect import step_of
-from tests.chaos.evidence import Evidence, Row, State, Step
+from tests.chaos.collect import content_of, step_of
+from tests.chaos.evidence import Evidence, State, Step
 from tests.chaos.history import Operation
 from tests.harness.driver import FakeClock, FlowDriver
 from tests.ingress.fakes import MERCHANT, PARTITIONS, FakeEvents, FakeReadModel, FakeReplies
@@ -289,22 +289,12 @@ class Shop:
 
     def findings(self) -> list[str]:
         """What the checker has to say."""
-        rows = {
-            step.intent: Row(
-                intent=step.intent, sequence=step.sequence, status=step.status, received=step.received, legs=step.legs
-            )
-            for step in self._last_steps()
-        }
-        states = {
-            key: State(sequence=None if value is None else _state(value).sequence, written_at=0.0)
-            for _partition, key, value in self.fold.log[INTENTS.name]
-            if key.startswith("pi_")
-        }
+        states = {key: _state(value) for _partition, key, value in self.fold.log[INTENTS.name] if key.startswith("pi_")}
         return check(
             Evidence(
                 history=self.history,
                 steps=self.steps(),
-                rows=rows,
+                rows=None,
                 bookings=self.bank.bookings(),
                 states=states,
                 repeats_are_holds=not self.bank.deduplicates,
@@ -312,7 +302,9 @@ class Shop:
         )
 
 
-def _state(value: bytes) -> PaymentIntent:
+def _state(value: bytes | None) -> State:
+    if value is None:
+        return State(sequence=None, written_at=0.0)
     record = decode(value)
     assert isinstance(record, PaymentIntent)
-    return record
+    return State(sequence=record.sequence, written_at=0.0, content=content_of(record))

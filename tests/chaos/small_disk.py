@@ -1,7 +1,7 @@
 """Disks so small that they can be filled: tmpfs mounts, in a mount namespace that ends with whoever uses them.
 
 `own_mounts` says how to start a process that may mount (root, or an ordinary user in a user namespace of its own), or
-why that cannot be done on this machine. Driven by `seeds` (the namespace), `run` (the mounts) and `nemesis` (the rest).
+why that cannot be done on this machine. Driven by `run` (the namespace, the mounts) and `nemesis` (the rest).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CannotMount", "SmallDisk", "own_mounts"]
+__all__ = ["CannotMount", "SmallDisk", "own_mounts", "speaks_of_full_disk"]
 
 _PIECES_BYTES = (1024 * 1024, 4096, 1)
 _TOP_UP_EVERY_SECONDS = 0.05
+# PostgreSQL and Java in the words of the system, SQLite in its own.
+_FULL = (b"No space left on device", b"database or disk is full")
 
 
 class CannotMount(Exception):
@@ -76,6 +78,14 @@ class SmallDisk:
 
     def _is_full(self) -> bool:
         return os.statvfs(self.folder).f_bavail == 0
+
+
+def speaks_of_full_disk(log: Path, *, beyond: int = 0) -> bool:
+    """Whether a log, beyond so many bytes, says that there was no space."""
+    with log.open("rb") as content:
+        content.seek(beyond)
+        text = content.read()
+    return any(words in text for words in _FULL)
 
 
 def _write_until_full(file: int) -> None:

@@ -18,6 +18,8 @@ STEP = Step(
     type="event",
     status="processing",
     amount=5,
+    currency="usd",
+    capture_method="manual",
     received=0,
     legs=(HOLD, CAPTURE),
 )

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import Fault, FaultKind
 from tests.chaos.processes import has_ended, stands_still, until
-from tests.chaos.small_disk import CannotMount, own_mounts
+from tests.chaos.small_disk import CannotMount, SmallDisk, own_mounts
 from tests.harness.stack import RunningStack
 
 Start = Callable[[str], subprocess.Popen[bytes]]
@@ -39,12 +39,12 @@ def start() -> Iterator[Start]:
         yield begin
 
 
-def nemesis_of(directory: Path, **pids: int) -> Nemesis:
+def nemesis_of(directory: Path, disks: Mapping[str, SmallDisk] | None = None, /, **pids: int) -> Nemesis:
     """One that knows of these processes."""
     (directory / "stack.json").write_text(json.dumps({"processes": pids, "proxy": "http://127.0.0.1:9"}))
     nobody = subprocess.Popen(["true"])
     nobody.wait()
-    return Nemesis(RunningStack(directory=directory, supervisor=nobody, mark=""), directory, disks={})
+    return Nemesis(RunningStack(directory=directory, supervisor=nobody, mark=""), directory, disks=disks or {})
 
 
 def always() -> bool:
@@ -116,6 +116,35 @@ def test_what_hits_nobody_does_not_count(tmp_path: Path, start: Start, monkeypat
     nemesis.run(faults, is_working=always)
     assert nemesis.missed == faults
     assert nemesis.done == []
+
+
+def test_a_stop_that_a_kill_has_carried_out_does_not_count(tmp_path: Path, start: Start) -> None:
+    deaf = start(DEAF)
+    assert deaf.stdout is not None
+    deaf.stdout.readline()
+    nemesis = nemesis_of(tmp_path, deaf=deaf.pid)
+    stop, kill = one(FaultKind.stop, "deaf"), replace(one(FaultKind.kill, "deaf"), at_seconds=0.5)
+    nemesis.run([stop, kill], is_working=always)
+    assert (nemesis.done, nemesis.missed) == ([kill], [stop])
+
+
+@pytest.mark.parametrize(("says", "counts"), [("all is well", False), ("write: No space left on device", True)])
+def test_a_full_disk_counts_where_somebody_suffers(tmp_path: Path, start: Start, says: str, counts: bool) -> None:
+    child = start("import time; time.sleep(60)")
+    log = tmp_path / "logs" / "child.log"
+    log.parent.mkdir()
+    log.write_text("No space left on device, said long ago\n")
+
+    class Disk(SmallDisk):
+        def fill(self, *, seconds: float) -> bool:
+            with log.open("a") as file:
+                file.write(says)
+            return seconds == 1.0
+
+    nemesis = nemesis_of(tmp_path, {"child": Disk(tmp_path)}, child=child.pid)
+    fault = one(FaultKind.fill_disk, "child", lasts=1.0)
+    nemesis.run([fault], is_working=always)
+    assert nemesis.done == ([fault] if counts else [])
 
 
 def test_a_burst_waits_until_the_system_works_again(tmp_path: Path, start: Start) -> None:

@@ -89,7 +89,7 @@ OTHER: dict[str, Any] = {
 
 
 def test_parts_add_up_and_a_seed_counts_once() -> None:
-    results = add_up(add_up(add_up({}, VERDICT), OTHER), VERDICT)
+    results = add_up(add_up(add_up({}, 1, VERDICT), 2, OTHER), 1, VERDICT)
     assert results["total"] == {
         "seeds": 2,
         "payments": 15,
@@ -98,6 +98,16 @@ def test_parts_add_up_and_a_seed_counts_once() -> None:
         "violations": 1,
         "done": {"kill ingress": 1, "kill kafka": 2, "pause ingress": 1},
     }
+
+
+def test_what_went_wrong_once_stays_on_record() -> None:
+    again = add_up(add_up(add_up({}, 2, OTHER), 2, {**OTHER, "violations": []}), 3, None)
+    assert again["failures"] == [
+        {"seed": 2, "was": "lost: pi_1"},
+        {"seed": 3, "was": "it could not be run to its verdict"},
+    ]
+    assert again["total"]["violations"] == 2
+    assert list(again["seeds"]) == ["2"]
 
 
 def test_the_summary_hides_nothing() -> None:

@@ -78,13 +78,13 @@ def _nobody_read_an_older_state(history: Sequence[Operation]) -> Iterator[str]:
         if shown is not None and operation.heard_at is not None:
             heard[shown[0]].append((operation.heard_at, shown[1]))
     for operation in history:
-        intent = _intent_of(operation)
+        shown = _shown(operation)
+        intent = _intent_of(operation) or (None if shown is None else shown[0])
         if intent is None or operation.status is None:
             continue
         known = max((sequence for at, sequence in heard[intent] if at < operation.asked_at), default=0)
         if operation.status == 404 and known:
             yield f"stale: {operation.client} heard 404 of {intent} after sequence {known} had been told"
-        shown = _shown(operation)
         if shown is not None and shown[1] < known:
             yield f"stale: {operation.client} was shown sequence {shown[1]} of {intent} after {known} had been told"
 

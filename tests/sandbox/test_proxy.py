@@ -105,6 +105,15 @@ async def test_a_stall_holds_what_is_under_way_and_loses_nothing(link: Link) -> 
     assert await asyncio.wait_for(saying, 5) == b"slow"
 
 
+async def test_a_failure_counts_what_it_hit_itself(link: Link) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", link.listen)
+    await asyncio.sleep(0.05)
+    stall, cut = asyncio.create_task(link.stall(0.3)), asyncio.create_task(link.cut(0.2))
+    assert await cut > 0
+    assert await stall == 0
+    writer.close()
+
+
 async def test_orders_are_taken_over_http(link: Link) -> None:
     transport = httpx.ASGITransport(application([link]))
     async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as client:

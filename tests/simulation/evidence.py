@@ -10,7 +10,7 @@ from schemas.payment import PaymentEvent, PaymentIntent, PaymentIntentStatus
 from schemas.topics import DEAD_LETTERS, EVENTS, INTENTS
 from tests.chaos.checker import check
 from tests.chaos.collect import step_of
-from tests.chaos.evidence import Evidence, Row
+from tests.chaos.evidence import Evidence
 from tests.simulation.world import World
 from tests.topology.domain.network import Hold
 from topology.domain.intents import last_authorization
@@ -31,18 +31,13 @@ def _evidence(world: World) -> Evidence:
         for shard in range(world.log.partitions)
         for offset, entry in enumerate(world.log.entries(EVENTS, shard))
     ]
-    rows = {
-        step.intent: Row(
-            intent=step.intent, sequence=step.sequence, status=step.status, received=step.received, legs=step.legs
-        )
-        for step in steps
-    }
     return Evidence(
         history=world.merchants.history,
         steps=steps,
-        rows=rows,
+        rows=None,
         bookings=list(world.wires.bookings.values()),
         dead_letters=list(_dead_letters(world)),
+        history_is_whole=False,
     )
 
 
