@@ -37,17 +37,17 @@ def reader(schema: Mapping[str, Any], classes: Mapping[str, type[Any]]) -> Read:
 
 def _more(data: bytes, at: int) -> tuple[int, int]:
     """The number (not negative, before zig-zag) of a varint, and the position after it; raises ValueError."""
-    number = shift = 0
-    while True:
+    number = 0
+    # 64 bits are ten bytes at most. Whoever went on through a longer run of them would be busy for minutes.
+    for shift in range(0, 64, 7):
         byte = data[at]
         at += 1
         number |= (byte & 127) << shift
+        if byte < 128 and number < _LONGEST:
+            return number, at
         if byte < 128:
             break
-        shift += 7
-    if number >= _LONGEST:
-        raise ValueError("a number of more than 64 bits")
-    return number, at
+    raise ValueError("a number of more than 64 bits")
 
 
 def _size(data: bytes, at: int) -> tuple[int, int]:

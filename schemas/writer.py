@@ -25,6 +25,7 @@ _LONGEST = 1 << 63
 # So much is remembered of each kind; all of it is dropped when that is full, because what comes back comes soon.
 _REMEMBERED_MAX = 16_384
 _REMEMBERED_RECORDS_MAX = 4_096
+_REMEMBERED_RECORD_BYTES_MAX = 2_048
 _REMEMBERED_BYTES_MAX = 64
 
 # In an event, in the state after it and in the reply; or in one state after the other.
@@ -177,6 +178,8 @@ def _once(write: Write) -> Write:
         if known is not None:
             return known[1]
         data = write(record)
+        if len(data) > _REMEMBERED_RECORD_BYTES_MAX:
+            return data
         if len(made) >= _REMEMBERED_RECORDS_MAX:
             made.clear()
         made[id(record)] = record, data

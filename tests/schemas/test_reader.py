@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import time
 from typing import Any
 
 import fastavro
@@ -115,6 +116,16 @@ def test_a_number_of_more_than_64_bits_is_neither_written_nor_read() -> None:
         writer(one("long"))(One(2**63))
     with pytest.raises(ValueError, match="64 bits"):
         reader(one("long"), {"One": One})(b"\xff" * 10 + b"\x7f", 0)
+    assert reader(one("long"), {"One": One})(b"\xff" * 9 + b"\x01", 0) == (One(-(2**63)), 10)
+    with pytest.raises(ValueError, match="64 bits"):
+        reader(one("long"), {"One": One})(b"\xff" * 9 + b"\x02", 0)
+
+
+def test_a_number_without_an_end_is_refused_at_once() -> None:
+    began = time.process_time()
+    with pytest.raises(ValueError, match="64 bits"):
+        reader(one("long"), {"One": One})(b"\xff" * 10_000_000, 0)
+    assert time.process_time() - began < 0.1
 
 
 @pytest.mark.parametrize(

@@ -178,8 +178,8 @@ def _captures_are_repeated_anywhere(patch: pytest.MonkeyPatch) -> None:
 def _a_look_up_dies_with_its_process(patch: pytest.MonkeyPatch) -> None:
     honest = ReconciliationSide._go_through
 
-    def forgetful(self: ReconciliationSide) -> None:
-        honest(self)
+    def forgetful(self: ReconciliationSide, key: str) -> None:
+        honest(self, key)
         self._waiting.clear()
 
     patch.setattr(ReconciliationSide, "_go_through", forgetful)

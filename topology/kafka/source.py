@@ -57,7 +57,7 @@ class GroupSource(DynamicSource[Item]):
         self._flow = spec.name
         self._follows_ends = spec.follows_ends
         self._records = {topic.name: topic.records for topic in spec.inputs}
-        self._rest_checked_at = clock.now()
+        self._rest_checked_at = self._drained_at = clock.now()
         self._quiet_since = time.monotonic()
         self._membership = membership
         self._run = run
@@ -133,11 +133,13 @@ class GroupSource(DynamicSource[Item]):
         commits = self._commits
         # Whoever waits for input would not see that a commit has been made.
         is_idle = not injected and commits.settle(within_seconds=0)
-        messages = self._membership.poll(_BATCH, _WAIT_SECONDS if is_idle else 0)
+        drained_at = self._drained_at
+        messages = self._consume(_BATCH, _WAIT_SECONDS if is_idle else 0)
         if len(messages) < _BATCH and not commits.settle(within_seconds=0):
             while self._is_held() and not commits.settle(within_seconds=_WAIT_SECONDS):
-                injected += self._drain()
-            messages += self._membership.poll(_BATCH - len(messages), 0)
+                if len(injected) < _BATCH:
+                    injected += self._drain()
+            messages += self._consume(_BATCH - len(messages), 0)
         if self._membership.failure is not None:
             self._run.fail(self._membership.failure)
             return [], False
@@ -146,11 +148,19 @@ class GroupSource(DynamicSource[Item]):
             self._run.left_group = True
             return [], False
         batch: list[Item] = []
-        news_of_ends = self._take(messages, batch)
+        news_of_ends = self._take(messages, batch, since=drained_at)
         if batch:
             self._quiet_since = time.monotonic()
             return batch, True
         return batch, (self._follows_ends and (news_of_ends or self._renew_ends())) or self._is_to_be_saved()
+
+    def _consume(self, limit: int, wait_seconds: float) -> list[Message]:
+        """Messages of the consumer. With fewer than asked for, its queue was empty at some time after this began."""
+        began = self._clock.now()
+        messages = self._membership.poll(limit, wait_seconds)
+        if len(messages) < limit:
+            self._drained_at = began
+        return messages
 
     def _is_held(self) -> bool:
         return self._membership.failure is None and self._membership.assignment is self._run.assignment
@@ -177,13 +187,16 @@ class GroupSource(DynamicSource[Item]):
                 self._run.ends[place] = (end, now)
         return any(self._run.ends[place][1] == now for place in resting)
 
-    def _take(self, messages: list[Message], batch: list[Item]) -> bool:
-        """Add what messages are to the batch; whether there was the news of a partition's end among them."""
+    def _take(self, messages: list[Message], batch: list[Item], *, since: Micros) -> bool:
+        """Add what messages are to the batch; whether there was the news of a partition's end among them.
+
+        They came to this process after `since`.
+        """
         news_of_ends = False
         run = self._run
         for message in messages:
             if message.error() is not None:
-                news_of_ends |= self._take_news(message)
+                news_of_ends |= self._take_news(message, since=since)
                 continue
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None
@@ -194,8 +207,11 @@ class GroupSource(DynamicSource[Item]):
             run.record_times[topic, partition] = Micros(message.timestamp()[1] * 1000)
         return news_of_ends
 
-    def _take_news(self, message: Message) -> bool:
-        """Take in what is no record; whether it is the news of a partition's end."""
+    def _take_news(self, message: Message, *, since: Micros) -> bool:
+        """Take in what is no record; whether it is the news of a partition's end.
+
+        The news may have lain here while the process stood still. Only that it came after `since` is certain.
+        """
         failure = failure_of(message)
         if failure is not None:
             self._run.fail(failure)
@@ -204,7 +220,7 @@ class GroupSource(DynamicSource[Item]):
         if topic is None or partition is None or offset is None:
             # About the group, and no reason to end the run.
             return False
-        self._run.ends[topic, partition] = (offset, self._clock.now())
+        self._run.ends[topic, partition] = (offset, since)
         # Between the last record and the end are markers and aborted records. A position that stayed before them
         # would be out of range, as if input were lost, once the topic's retention has taken them.
         self._run.positions[topic, partition] = max(offset, self._run.positions[topic, partition])

@@ -18,6 +18,8 @@ __all__ = ["StateStore", "UnreadableState"]
 R = TypeVar("R", bound=Record)
 
 _RECENT_MAX = 16_384
+# A record takes some ten times as much as its bytes, and how long one grows is up to a merchant.
+_RECENT_BYTES_MAX = 2_048
 
 
 class UnreadableState(RuntimeError):
@@ -71,7 +73,10 @@ class StateStore:
         if record is None:
             self.put(key, partition=partition, value=None)
             return
-        self.put(key, partition=partition, value=encode(record))
+        value = encode(record)
+        self.put(key, partition=partition, value=value)
+        if len(value) > _RECENT_BYTES_MAX:
+            return
         if len(self._recent) >= _RECENT_MAX:
             self._before, self._recent = self._recent, {}
         self._recent[key] = record

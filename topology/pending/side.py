@@ -59,6 +59,12 @@ class ReconciliationSide:
 
     def watch(self, key: str, pending: Pending | None) -> None:
         """This is what the flow waits for now, of this intent."""
+        if key in self._not_gone_through:
+            # The store has it still as it was restored: what is to be looked up anew is what was cut short then.
+            self._go_through(key)
+        self._watch(key, pending)
+
+    def _watch(self, key: str, pending: Pending | None) -> None:
         if pending is None:
             self._dues.set(key, None)
             self._doubts.set(key, None)
@@ -75,14 +81,15 @@ class ReconciliationSide:
         """Begin to go through the store."""
         self._forget()
         self._store = store
-        self._not_gone_through.extend(key for key, _value in store.items())
+        self._not_gone_through.update(key for key, _value in store.items())
         self._engine.start()
 
     def drain(self, limit: int) -> list[tuple[str, int, object]]:
         """Look-ups that have ended, then whoever is due."""
         if self._stopping:
             return []
-        self._go_through()
+        for _ in range(min(_GONE_THROUGH_AT_ONCE, len(self._not_gone_through))):
+            self._go_through(self._not_gone_through.pop())
         drained: list[tuple[str, int, object]] = []
         for finished in self._engine.take(limit):
             self._running[finished.order.asked.processor] -= 1
@@ -118,21 +125,20 @@ class ReconciliationSide:
         self._overdue: set[str] = set()
         self._waiting: defaultdict[str, deque[Order]] = defaultdict(deque)
         self._running: Counter[str] = Counter()
-        self._not_gone_through: deque[str] = deque()
+        self._not_gone_through: set[str] = set()
         self._stopping = False
 
-    def _go_through(self) -> None:
-        """A part of the restored store: when each key is due, and which look-ups were cut short."""
-        for _ in range(min(_GONE_THROUGH_AT_ONCE, len(self._not_gone_through))):
-            key = self._not_gone_through.popleft()
-            partition = partition_of(key, self.partitions)
-            pending = self._store.load(key, Pending, partition=partition)
-            if pending is None:
-                continue
-            self.watch(key, pending)
-            for lookup in pending.lookups:
-                if lookup.in_flight:
-                    self._wait(lookup_order(PaymentIntentId(key), partition, lookup, self.times))
+    def _go_through(self, key: str) -> None:
+        """A key of the restored store: when it is due, and which look-ups were cut short."""
+        self._not_gone_through.discard(key)
+        partition = partition_of(key, self.partitions)
+        pending = self._store.load(key, Pending, partition=partition)
+        if pending is None:
+            return
+        self._watch(key, pending)
+        for lookup in pending.lookups:
+            if lookup.in_flight:
+                self._wait(lookup_order(PaymentIntentId(key), partition, lookup, self.times))
 
     def _wait(self, order: Order) -> None:
         self._waiting[order.asked.processor].append(order)

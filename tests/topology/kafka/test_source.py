@@ -310,6 +310,37 @@ def test_what_comes_during_a_commit_goes_into_the_next_epoch_together() -> None:
     assert sourced.source.positions() == {PLACE: 11}
 
 
+def test_what_the_side_has_does_not_stretch_an_epoch() -> None:
+    side = OneInjected()
+    side.waiting = [(KEY, SHARD, number) for number in range(100_000)]
+    sourced = Sourced([record(7)], side=side)
+    sourced.producer.may_commit.clear()
+    sourced.commits.begin([], [])
+    threading.Timer(0.2, sourced.producer.may_commit.set).start()
+    injected = [item for item in sourced.next_items() if isinstance(item, Injected)]
+    assert 1_000 <= len(injected) < 2_000
+
+
+def test_an_end_is_as_old_as_the_last_look_when_the_process_stood_still() -> None:
+    sourced = Sourced([], [partition_end(TOPIC, SHARD, 9)], follows_ends=True)
+    sourced.source.next_batch()
+    looked_at = sourced.clock.at
+    sourced.clock.advance(1_200.0)
+    assert sourced.next_items() == [EpochMark()]
+    assert sourced.source.reached_end() == {PLACE: (9, looked_at)}
+
+
+def test_an_end_behind_what_has_not_been_looked_through_is_as_old_as_the_last_look() -> None:
+    with mock.patch.object(source_module, "_BATCH", 2):
+        sourced = Sourced([record(7), record(8)], [partition_end(TOPIC, SHARD, 9)], follows_ends=True)
+        made_at = sourced.clock.at
+        sourced.clock.advance(5.0)
+        sourced.source.next_batch()
+        sourced.clock.advance(5.0)
+        sourced.source.next_batch()
+        assert sourced.source.reached_end() == {PLACE: (9, made_at)}
+
+
 def test_a_full_batch_does_not_wait_for_the_commit_before() -> None:
     with mock.patch.object(source_module, "_BATCH", 2):
         sourced = Sourced([record(7)], [record(8), record(9)], [record(10)])

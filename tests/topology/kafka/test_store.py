@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.codec import encode
 from schemas.identifiers import PaymentIntentId
@@ -65,6 +66,16 @@ def test_a_record_that_was_saved_is_read_as_it_was_however_many_came_after() -> 
         assert store.load(key, TimerFired, partition=0) is saved
     assert all(store.load(key, TimerFired, partition=0) == saved for key, saved in timers.items())
     assert len(store) == len(timers) == len(store.take_changes())
+
+
+def test_a_long_record_is_kept_as_bytes_only() -> None:
+    store, long = StateStore(), replace(timer(1), name="x" * 3_000)
+    store.save("a", long, partition=0)
+    assert store.load("a", TimerFired, partition=0) == long
+    assert store.load("a", TimerFired, partition=0) is not long
+    store.save("a", timer(1), partition=0)
+    store.save("a", long, partition=0)
+    assert store.load("a", TimerFired, partition=0) == long
 
 
 @pytest.mark.parametrize("value", [None, encode(Forgotten(up_to=Micros(1)))])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from unittest import mock
+
 from msgspec.structs import replace
 
 from schemas.codec import encode
@@ -9,7 +12,10 @@ from schemas.identifiers import PaymentIntentId
 from schemas.processing import CallKind, Pending, Timer
 from schemas.times import later
 from tests.topology.domain.script import START
+from tests.topology.processing.rig import FakeEngine
 from tests.topology.reconciliation.rig import APPROVED, DAY, HOUR, NO_ANSWER, Rig
+from topology.calls.engine import Order
+from topology.pending import side as side_module
 
 
 def doubtful() -> Rig:
@@ -93,6 +99,26 @@ def test_a_large_store_is_gone_through_bit_by_bit() -> None:
     batches = [len(rig.side.drain(1_000)) for _ in range(5)]
     assert sum(batches) == count
     assert max(batches) < count
+
+
+def test_a_look_up_that_begins_before_its_key_was_gone_through_leaves_once_and_after_its_commit() -> None:
+    rig = Rig()
+    rig.tell("attempt", "authorization: challenge")
+    rig.driver.crash()
+    side, store = rig.side, rig.driver.store
+    submitted: list[str] = []
+
+    class Watched(FakeEngine):
+        def submit(self, orders: Sequence[Order]) -> None:
+            submitted.extend(order.asked.transaction_id for order in orders)
+
+    side._engine = Watched()
+    with mock.patch.object(side_module, "_GONE_THROUGH_AT_ONCE", 0):
+        rig.tell("return")
+    assert len(submitted) == 1
+    assert len(store) == 1
+    rig.advance(0.0)
+    assert len(submitted) == 1
 
 
 def test_an_event_before_the_key_was_gone_through() -> None:
