@@ -31,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--setting", type=_pair(str), action="append", default=[], help="for Paystream's processes, as NAME=VALUE"
     )
+    parser.add_argument(
+        "--card-network", action="append", default=[], help="an argument for the simulated card network"
+    )
     parser.add_argument("--proxied", action="store_true", help="put proxies that can be told to fail between the parts")
     parser.add_argument(
         "--data", type=_pair(Path), action="append", default=[], help="where a part keeps its data, as NAME=FOLDER"
@@ -49,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             partitions=chosen.partitions,
             ingress_processes=chosen.ingress_processes,
             flow_processes=dict(chosen.flow),
+            card_network_arguments=tuple(chosen.card_network),
             environment=dict(chosen.setting),
             proxied=chosen.proxied,
             data=dict(chosen.data),

@@ -141,7 +141,8 @@ def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_oc
         phases.end("clients")
         evidence, violations = heal(stack, histories)
         phases.end("healing")
-        _write(directory / "evidence.json", asdict(evidence))
+        audited = [[*place, digest] for place, digest in (evidence.audited or {}).items()]
+        _write(directory / "evidence.json", {**asdict(evidence), "audited": audited})
     phases.end("stop")
     seen = observed(evidence)
     violations += [f"evidence: there was no {name}" for name in sorted(must_occur - seen.keys())]
