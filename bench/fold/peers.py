@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -30,6 +31,7 @@ class Peer:
     group: str
     command: tuple[str, ...]
     environment: dict[str, str]
+    is_java: bool = False
 
     @contextlib.contextmanager
     def running(self, bootstrap: str, log: Path) -> Iterator[Running]:
@@ -47,7 +49,7 @@ class Peer:
                 self.command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         try:
-            yield Running(process)
+            yield Running(process, is_java=self.is_java)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -62,14 +64,29 @@ class Running:
     """A process under test."""
 
     process: subprocess.Popen[bytes]
+    is_java: bool = False
 
     def cpu_seconds(self) -> float:
         """User and system time of all its threads."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
-    def resident_bytes(self) -> int:
-        """Its resident set."""
+    def memory_bytes(self) -> int:
+        """What it keeps: its resident set; of a Java process what is left of the heap after a collection.
+
+        A Java heap grows with what was thrown away, up to the size that it was given at the start.
+        """
+        return self._live_heap_bytes() if self.is_java else self._resident_bytes()
+
+    def _live_heap_bytes(self) -> int:
+        # The histogram of live objects collects first; its last line is the total.
+        command = ("jcmd", str(self.process.pid), "GC.class_histogram")
+        histogram = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        total = re.search(r"^Total\s+\d+\s+(\d+)\s*$", histogram, re.MULTILINE)
+        assert total is not None, histogram[-200:]
+        return int(total[1])
+
+    def _resident_bytes(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
@@ -97,7 +114,7 @@ def kafka_streams() -> Peer:
     heap = ("-XX:+UseParallelGC", "-Xms1g", "-Xmx4g")
     classpath = f"{target / 'classes'}:{target / 'lib'}/*"
     command = (java, *heap, "-cp", classpath, "paystream.streams.Application")
-    return Peer("kafka_streams", "payments-streams", command, {})
+    return Peer("kafka_streams", "payments-streams", command, {}, is_java=True)
 
 
 def quix_streams() -> Peer:

@@ -34,6 +34,8 @@ from topology.domain import decide
 RESULTS = Path(__file__).parents[1] / "results" / "takeover.json"
 LIVE_INTENTS = 100_000
 RECORDS_PER_INTENT = 10
+RECORDS_PER_EPOCH = 500
+"""A full epoch has a thousand inputs, of some two for each intent that they change."""
 
 
 def live_intents() -> Iterator[PaymentIntent]:
@@ -49,23 +51,25 @@ def live_intents() -> Iterator[PaymentIntent]:
 
 
 def fill_changelog(bootstrap: str) -> int:
-    """Write the changelog of that many intents, in as small batches as epochs make; how many records there are."""
+    """Write the changelog of that many intents, in transactions as epochs make them; how many records there are."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
-            "batch.num.messages": 100,
+            "transactional.id": "takeover",
             "linger.ms": 20,
             "compression.type": "lz4",
             "log_level": 2,
         }
     )
+    producer.init_transactions(30)
     intents = list(live_intents())
     for sequence in range(1, RECORDS_PER_INTENT + 1):
-        for intent in intents:
-            value = encode(replace(intent, sequence=sequence))
-            producer.produce(INTENTS.name, key=intent.id, value=value, partition=partition(intent.id, PARTITIONS))
-            producer.poll(0)
-        producer.flush(60)
+        for first in range(0, len(intents), RECORDS_PER_EPOCH):
+            producer.begin_transaction()
+            for intent in intents[first : first + RECORDS_PER_EPOCH]:
+                value = encode(replace(intent, sequence=sequence))
+                producer.produce(INTENTS.name, key=intent.id, value=value, partition=partition(intent.id, PARTITIONS))
+            producer.commit_transaction(30)
     return len(intents) * RECORDS_PER_INTENT
 
 
