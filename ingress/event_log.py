@@ -132,10 +132,10 @@ class KafkaEventLog:
         shuffle(groups)
         groups.sort(key=lambda group: not self._silent.isdisjoint(group))
         deadline = time.monotonic() + _ENDS_SECONDS
-        learning = asyncio.create_task(self._learn_leaders(), name="event-log-leaders")
-        answers = await asyncio.gather(*(self._in_thread(self._ask_group, group, deadline) for group in groups))
-        await learning
-        return {partition: end for answer in answers for partition, end in answer.items()}
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._learn_leaders())
+            asked = [tasks.create_task(self._in_thread(self._ask_group, group, deadline)) for group in groups]
+        return {partition: end for one in asked for partition, end in one.result().items()}
 
     async def _learn_leaders(self) -> None:
         try:
