@@ -77,7 +77,7 @@ class Answers:
             raise refused("idempotency_mismatch")
         if asked.is_done_in(intent):
             # As the fold says it: a cancel of what another request had canceled is no replay.
-            return self._of_intent(asked, intent, replayed=asked.was_carried_out_in(intent, reply.command_id))
+            return self._of_intent(asked, intent, replayed=asked.was_carried_out_in(intent))
         if intent.status is PaymentIntentStatus.canceled:
             raise refused("already_canceled")
         if intent.status is PaymentIntentStatus.succeeded:

@@ -50,15 +50,20 @@ class Asked(ABC):
     fingerprint: bytes
     body: CommandBody
 
+    @property
+    def command_id(self) -> CommandId:
+        """The id of the command, whenever and by whichever process it is sent."""
+        return command_id(
+            payment_intent_id=self.payment_intent_id,
+            kind=self.kind,
+            idempotency_key=self.idempotency_key,
+            fingerprint=self.fingerprint,
+        )
+
     def command(self, *, at: Micros, reply_partition: int, wait: bool = False) -> PaymentCommand:
         """The command; `wait` asks for a second reply when the intent has left processing."""
         return PaymentCommand(
-            id=command_id(
-                payment_intent_id=self.payment_intent_id,
-                kind=self.kind,
-                idempotency_key=self.idempotency_key,
-                fingerprint=self.fingerprint,
-            ),
+            id=self.command_id,
             payment_intent_id=self.payment_intent_id,
             merchant_id=self.principal.merchant_id,
             livemode=self.principal.livemode,
@@ -81,16 +86,16 @@ class Asked(ABC):
     def is_done_in(self, intent: PaymentIntent) -> bool:
         """Whether the intent shows that the command was carried out."""
 
-    def was_carried_out_in(self, intent: PaymentIntent, command_id: CommandId) -> bool:
+    def was_carried_out_in(self, intent: PaymentIntent) -> bool:
         """Whether this very command is what the intent shows: where it is done, for all but a cancel."""
         return self.is_done_in(intent)
 
+    @abstractmethod
     def is_repeated(self, intent: PaymentIntent, *, at: Micros) -> bool:
-        """Whether the intent shows what an earlier command had done under the same key, and not the one of that time.
+        """Whether the intent shows what another command had done under the same key, and not the one of that time.
 
         The reply cannot tell by itself: processes that share a partition of replies hear each other's.
         """
-        return False
 
     def reference(self) -> dict[str, Any]:
         """What is known of the outcome before there is one."""
@@ -138,15 +143,15 @@ class _OnTransaction(Asked):
         """Whether the Transaction is there."""
         return self.found_in(intent) is not None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionAsked(_OnTransaction):
-    """An authorization, a capture or a void."""
-
     def is_repeated(self, intent: PaymentIntent, *, at: Micros) -> bool:
         """The Transaction keeps the time of its command."""
         found = self.found_in(intent)
         return found is not None and found.command_at not in (None, at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionAsked(_OnTransaction):
+    """An authorization, a capture or a void."""
 
     def reference(self) -> dict[str, Any]:
         """The Transaction and its intent."""
@@ -161,9 +166,19 @@ class Cancellation(_OnTransaction):
         """Whether it is canceled, or about to be."""
         return intent.status is PaymentIntentStatus.canceled or self.found_in(intent) is not None
 
-    def was_carried_out_in(self, intent: PaymentIntent, command_id: CommandId) -> bool:
+    def was_carried_out_in(self, intent: PaymentIntent) -> bool:
         """Whether this cancel canceled it, or opened the void that did."""
-        return intent.canceled_by == command_id or self.found_in(intent) is not None
+        return intent.canceled_by == self.command_id or self.found_in(intent) is not None
+
+    def is_repeated(self, intent: PaymentIntent, *, at: Micros) -> bool:
+        """By the void, or by when the intent was canceled: at the command's time, but not before what was already so.
+
+        What another request has canceled is not repeated.
+        """
+        if intent.canceled_by != self.command_id:
+            return super(Cancellation, self).is_repeated(intent, at=at)
+        earlier = (one.completed_at or one.created_at for one in intent.transactions)
+        return intent.updated_at != max(at, intent.created_at, *earlier)
 
 
 def creation(principal: Principal, idempotency_key: str, body: CreateBody) -> Creation:

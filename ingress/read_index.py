@@ -50,6 +50,9 @@ class ReadIndex:
         self._metrics = metrics
         self._patience = patience
         self._ends: Rounds[int, int | None] = Rounds(self._ask_ends)
+        # A silent broker is waited for: in rounds of its own, so that nobody else's read lasts as long.
+        self._late_ends: Rounds[int, int | None] = Rounds(self._ask_ends)
+        self._silent: set[int] = set()
         self._progress: dict[int, _Progress] = {}
 
     async def current(
@@ -89,13 +92,20 @@ class ReadIndex:
 
     async def _end(self, number: int) -> int:
         while True:
-            end = await self._ends.get(number)
+            rounds = self._late_ends if number in self._silent else self._ends
+            end = await rounds.get(number)
             if end is not None:
                 return end
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _ask_ends(self, numbers: Collection[int]) -> Mapping[int, int | None]:
-        return await self._events.ends(numbers)
+        ends = await self._events.ends(numbers)
+        for number, end in ends.items():
+            if end is None:
+                self._silent.add(number)
+            else:
+                self._silent.discard(number)
+        return ends
 
     async def _wait_for(self, payment_intent_id: PaymentIntentId, number: int, end: int) -> None:
         """Wait until the read model has come to the end; all who wait on a partition share one poll."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ FORBIDDEN_LIBRARIES = {
     "schemas": {"bytewax", "confluent_kafka", "psycopg", "starlette", "time", "random"},
     "ingress": {"bytewax"},
 }
+
+# Beside the standard library; msgspec is more than DESIGN section 2 says (docs/decisions/005).
+LIBRARIES_OF_SCHEMAS = {"cavro", "fastavro", "msgspec"}
 
 
 def imports(path: Path) -> set[str]:
@@ -69,6 +73,13 @@ def test_packages_stay_clear_of_libraries(package: str) -> None:
     for path in files(package):
         for module in imports(path):
             assert not within(module, FORBIDDEN_LIBRARIES[package]), f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_schemas_need_few_libraries() -> None:
+    known = {"schemas", *LIBRARIES_OF_SCHEMAS, *sys.stdlib_module_names}
+    for path in files("schemas"):
+        for module in imports(path):
+            assert module.split(".")[0] in known, f"{path.relative_to(ROOT)} imports {module}"
 
 
 def test_files_fit_in_the_head() -> None:

@@ -1,7 +1,8 @@
 """The Paystream processes of a rolling upgrade: each of one version, replaced one at a time under its name and port.
 
 They run against the stack's Kafka, PostgreSQL and card network, and are configured by environment only. `addresses` is
-what a load balancer knows: an ingress process is taken out once it has ended, and comes back once it is ready.
+what a load balancer knows: an ingress process is taken out before it is told to end, while what it was asked before may
+still be open, and comes back once it is ready.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ __all__ = ["Fleet", "Member"]
 _READY_WITHIN_SECONDS = 120.0
 _STOPS_WITHIN_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+# By then nobody asks a process any more that was taken out; requests that wait for their outcome are longer open.
+_NOTICED_WITHIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +90,12 @@ class Fleet:
         """Stop a process in order, and start another under its name; returns once that is ready."""
         process = self._processes[name]
         assert process.poll() is None, f"{name} ended by itself with {process.returncode}:\n{self._log(name)}"
+        if self.members[name].is_ingress:
+            self._admit(without=name)
+            time.sleep(_NOTICED_WITHIN_SECONDS)
         process.terminate()
         status = process.wait(_STOPS_WITHIN_SECONDS)
         assert status == 0, f"{name} was asked to end and did with {status}:\n{self._log(name)}"
-        self._admit(without=name)
         self._start(name, version)
         self._wait_ready(name)
 

@@ -31,7 +31,7 @@ from tests.upgrade.latecomer import Latecomer
 from tests.upgrade.verdict import heard, refusals, without_flaws_of_base
 from tests.upgrade.version import ROOT, Version
 
-__all__ = ["BACK", "UPGRADE", "Forgets", "Outcome", "Replace", "roll"]
+__all__ = ["BACK", "CLIENT_WAITS_SECONDS", "UPGRADE", "Forgets", "Outcome", "Replace", "roll"]
 
 _INFRASTRUCTURE = frozenset({Part.KAFKA, Part.POSTGRES, Part.CARD_NETWORK})
 _KINDS = (("ingress", 2), ("payments", 2), ("processing", 1), ("reconciliation", 1), ("postgres", 1))
@@ -52,6 +52,8 @@ _ANSWERS_PER_PHASE = 20
 _PROGRESS_WITHIN_SECONDS = 120.0
 _HEALS_WITHIN_SECONDS = 120.0
 _LATE = 10
+CLIENT_WAITS_SECONDS = 16.0
+"""Longer than any client waits for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,15 @@ def roll(steps: Sequence[Replace | Forgets], *, former: Version, latter: Version
                     _take(step, fleet, former=former, latter=latter)
                     _await_answers(histories)
                     latecomer.ask(read_history(histories), at_most=_LATE)
+            until = time.monotonic()
+            with _timed(seconds, "the last answers"):
+                time.sleep(CLIENT_WAITS_SECONDS)
             assert all(client.poll() is None for client in clients), "a client ended by itself"
         with _timed(seconds, "healing"):
             findings = _heal(stack, [*histories, late])
     history = read_history([*histories, late])
     return Outcome(
-        findings=[*findings, *refusals(history)],
+        findings=[*findings, *refusals(history, until=until)],
         payments=sum(one.path == "/paymentIntent" and one.status == 201 and not one.is_replay for one in history),
         heard=heard(history),
         seconds=seconds,
@@ -189,7 +194,7 @@ def _fleet(stack: RunningStack, directory: Path) -> Iterator[Fleet]:
 
 @contextmanager
 def _clients(fleet: Fleet, histories: Sequence[Path]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Clients that pay until the end; what they have not heard by then they never will."""
+    """Clients that pay until the end; what they asked last may still be open then."""
     clients = [
         subprocess.Popen(
             [

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import client
 from tests.chaos.history import Operation
 from tests.upgrade import version
+from tests.upgrade.roll import CLIENT_WAITS_SECONDS
 from tests.upgrade.verdict import heard, refusals, without_flaws_of_base
 from tests.upgrade.version import ROOT, NotInHistory, Version, base_commit, extract
 
 ASKED = Operation(client="c", number=1, method="POST", path="/paymentIntent", key="k", body={}, asked_at=1.0)
+END = 100.0
 
 
 def answered(status: int, *, after_seconds: float = 0.1, code: str = "some_code") -> Operation:
@@ -23,24 +26,48 @@ def answered(status: int, *, after_seconds: float = 0.1, code: str = "some_code"
 
 @pytest.mark.parametrize("status", [200, 201, 202, 409])
 def test_what_the_api_says_of_a_payment_refuses_nobody(status: int) -> None:
-    assert refusals([answered(status)]) == []
+    assert refusals([answered(status)], until=END) == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 502, 503])
 def test_everything_else_refuses(status: int) -> None:
-    assert refusals([answered(status, code="not_ready")]) == [
-        f"refused: c heard {status} not_ready of POST /paymentIntent after 0.10 s"
+    assert refusals([answered(status, code="not_ready")], until=END) == [
+        f"refused: c with POST /paymentIntent at 1.0 heard {status} not_ready after 0.10 s"
     ]
 
 
 def test_a_503_once_time_has_run_out_is_a_slow_machine_and_no_500_is() -> None:
-    assert refusals([answered(503, after_seconds=2.0)]) == []
-    assert len(refusals([answered(500, after_seconds=9.0), answered(404, after_seconds=9.0)])) == 2
+    many = [answered(201)] * 100
+    assert refusals([*many, answered(503, after_seconds=2.0)], until=END) == []
+    assert len(refusals([*many, answered(500, after_seconds=9.0), answered(404, after_seconds=9.0)], until=END)) == 2
 
 
-def test_silence_is_counted_and_refuses_nobody() -> None:
-    assert refusals([ASKED]) == []
+@pytest.mark.parametrize("path", ["/paymentIntent/pi_1/transaction", "/paymentIntent/pi_1/status"])
+def test_time_runs_out_later_for_what_does_not_create(path: str) -> None:
+    """Else an ingress that refused all that is open once it is told to end would be taken for a slow one."""
+    many = [answered(201)] * 100
+    assert len(refusals([*many, replace(answered(503, after_seconds=7.9), path=path)], until=END)) == 1
+    assert refusals([*many, replace(answered(503, after_seconds=8.0), path=path)], until=END) == []
+
+
+def test_many_503s_refuse_however_long_they_took() -> None:
+    late = [answered(503, after_seconds=2.0)]
+    assert refusals([answered(201)] * 98 + late * 2, until=END) == []
+    assert refusals([answered(201)] * 97 + late * 3, until=END) == [
+        "refused: 3 of 100 heard 503 because time had run out"
+    ]
+    assert refusals(late * 1_000, until=END)
+
+
+def test_silence_refuses_unless_the_client_was_stopped_while_it_waited() -> None:
+    assert refusals([ASKED], until=1.5) == ["silence: c with POST /paymentIntent at 1.0 never heard an answer"]
+    assert refusals([ASKED], until=1.0) == []
+    assert len(refusals([ASKED] * 1_000, until=END)) == 1_000
     assert heard([ASKED, answered(201), answered(201)]) == {"silence": 1, "201": 2}
+
+
+def test_clients_wait_no_longer_than_they_are_waited_for() -> None:
+    assert client._ANSWER_SECONDS < CLIENT_WAITS_SECONDS
 
 
 def test_what_the_old_version_does_wrong_by_itself_is_excused_and_nothing_else() -> None:

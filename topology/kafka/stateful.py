@@ -32,7 +32,8 @@ def stateful(
     """`decide` is given key, shard, the record of the key (None: there is none) and its inputs in the log's order.
 
     It answers with the record to keep (None: none, a tombstone) and what is to be written; that of a whole batch goes
-    on as one item. What is no input (dead letters, epoch marks) is passed on as it is.
+    on as one item. What is no input (dead letters, epoch marks) is passed on as it is. A state that cannot be read, by
+    this step or by `decide` (UnreadableState), fails the run.
     """
     return op.flat_map_batch(step, inputs, _Step(context, state, decide).decide)
 
@@ -68,10 +69,11 @@ class _Step(Generic[S]):
         partition, store = inputs[0].partition, self._context.store
         try:
             before = store.load(key, self._state, partition=partition)
+            # What it decides may have to read other states of the shard.
+            after, outputs = self._decide(key, partition, before, inputs)
         except UnreadableState as error:
             self._context.fail(error)
             return []
-        after, outputs = self._decide(key, partition, before, inputs)
         if after is not before and after != before:
             store.save(key, after, partition=partition)
         return outputs

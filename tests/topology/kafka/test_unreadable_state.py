@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import run_main
+from msgspec.structs import replace
 
 from schemas.codec import encode
 from schemas.identifiers import PaymentIntentId
 from schemas.partitioner import partition as partition_of
 from schemas.payment import PaymentIntent
 from schemas.processing import InFlight, Pending
+from schemas.times import later
 from schemas.topics import COMMANDS
 from tests.harness.driver import Collect, FakeClock, OneEpoch
 from tests.harness.kafka_fakes import FakeMembership, FakeProducer, as_membership, as_producer, assignment
@@ -31,6 +33,9 @@ from topology.payments import FLOW, FoldSide, build
 SHARD = partition_of(INTENT, 4)
 # Its header is good, so a restore takes it.
 CUT_SHORT = encode(InFlight(payment_intent_id=PaymentIntentId(INTENT), sequence=1, calls=()))[:-1]
+AT_REST = next(
+    one for one in (f"pi_{number:032x}" for number in range(100)) if one != INTENT and partition_of(one, 4) == SHARD
+)
 
 
 def corrupt() -> StateStore:
@@ -62,6 +67,32 @@ def test_a_flow_that_cannot_read_a_state_fails_and_writes_nothing() -> None:
     assert isinstance(error, UnreadableState)
     assert written == []
     assert context.store.take_changes() == []
+
+
+@pytest.mark.parametrize("unreadable", [AT_REST, f"forgotten-{SHARD}"])
+def test_a_flow_that_meets_one_while_it_forgets_fails_and_writes_nothing(unreadable: str) -> None:
+    """Neither is the state of the key that is being decided."""
+    failed: list[Exception] = []
+    written: list[object] = []
+    clock = FakeClock(START)
+    store = StateStore("log")
+    store.restore(unreadable, CUT_SHORT)
+    create = replace(CREATE, body=replace(CREATE.body, absent_at=later(START, seconds=3_600.0)))
+    given = Received(INTENT, COMMANDS.name, SHARD, 0, create, encode(create))
+    context = FlowContext(
+        source=OneEpoch([(INTENT, given)]),
+        sink=Collect(written),
+        store=store,
+        side=FoldSide(),
+        partitions=4,
+        clock=clock,
+        fail=failed.append,
+    )
+    run_main(build(context), epoch_interval=timedelta(days=-1))
+    (error,) = failed
+    assert isinstance(error, UnreadableState)
+    assert str(error).startswith(f"log/{SHARD}, key '{unreadable}', is no state of this flow: corrupt: ")
+    assert written == []
 
 
 class Held(FakeMembership):
