@@ -119,9 +119,11 @@ class Link:
 
     def _reset(self, writer: asyncio.StreamWriter) -> None:
         """End a connection with an RST."""
-        with contextlib.suppress(OSError):
-            endpoint = writer.get_extra_info("socket")
-            endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        endpoint = writer.get_extra_info("socket")
+        # There is none any more where the connection has ended at this very moment.
+        if endpoint is not None:
+            with contextlib.suppress(OSError):
+                endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
 
