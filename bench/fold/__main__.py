@@ -24,7 +24,7 @@ from bench.fold.feed import Feed
 from bench.fold.latency import Latency, measure_latency
 from bench.fold.mix import PARTITIONS, STAGES, Input, Payment, stage
 from bench.fold.peers import Peer, kafka_streams, paystream, quix_streams
-from bench.fold.report import table, write_readme
+from bench.fold.report import table, write_table
 from bench.fold.serving import Probes
 from bench.parity import Said, differences, said
 from schemas.codec import Record
@@ -171,7 +171,7 @@ def main() -> None:
     sys.stdout.write(table(found))
     if set(measured) == set(peers):
         RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-        write_readme(table(found))
+        write_table("fold", table(found))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["table", "write_readme"]
+__all__ = ["table", "write_table"]
 
 README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- fold -->", "<!-- end of fold -->"
 
 
 class Wanted(NamedTuple):
@@ -76,11 +75,13 @@ def _verdicts(wanted: tuple[Wanted, ...], values: Mapping[str, float]) -> str:
     return "; ".join(f"{one.words}: {'held' if one.holds(values) else '**missed**'}" for one in wanted)
 
 
-def write_readme(text: str) -> None:
-    """Put the table into its place."""
-    before, _, rest = README.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+def write_table(name: str, text: str) -> None:
+    """Put a table into its place in `bench/README.md`."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = README.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    assert found, f"bench/README.md has no place for the table {name}"
+    README.write_text(f"{before}{begin}\n{text}{end}{after}")
 
 
 def _at(one: dict[str, Any], path: tuple[str, ...]) -> float:
