@@ -7,7 +7,17 @@ import pytest
 
 from .network_process import NetworkProcess, unique
 
-LEDGER_FIELDS = ["reference", "payment_intent", "type", "status", "amount_minor", "currency", "at", "requests"]
+LEDGER_FIELDS = [
+    "reference",
+    "payment_intent",
+    "type",
+    "status",
+    "amount_minor",
+    "currency",
+    "at",
+    "requests",
+    "processor",
+]
 
 
 def test_an_authorization_is_approved_and_booked(network: NetworkProcess) -> None:
@@ -36,6 +46,7 @@ def test_an_authorization_is_approved_and_booked(network: NetworkProcess) -> Non
         "currency": "usd",
         "at": "",
         "requests": 1,
+        "processor": "cardnet",
     }
     assert row["at"].endswith("Z")
     assert network.look_up(answer["reference"]) == answer
@@ -208,6 +219,13 @@ def test_the_settlement_report_has_todays_captures(network: NetworkProcess) -> N
         ("GET", "/nothing", b"", 404),
         ("GET", "/settlement-report", b"", 400),
         ("GET", "/settlement-report?date=yesterday", b"", 400),
+        ("GET", "/settlement-report?date=2026-10-20&processor=nobody", b"", 400),
+        ("GET", "/settlements/nobody/2026-10-20.csv", b"", 404),
+        ("GET", "/settlements/cardnet/2026-10-20.xml", b"", 404),
+        ("GET", "/settlements/cardnet/20.csv", b"", 400),
+        ("POST", "/settlement/adjustments", b"{}", 400),
+        ("POST", "/clock", b'{"advance_seconds":-1}', 400),
+        ("POST", "/clock", b"[]", 400),
         ("GET", "/challenges/cn_none", b"", 404),
         ("POST", "/challenges/cn_none", b"outcome=complete", 404),
     ],

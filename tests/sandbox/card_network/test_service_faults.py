@@ -178,6 +178,7 @@ def test_the_plan_in_force_can_be_read(network: NetworkProcess) -> None:
 
 def test_the_command_line_sets_the_plan(tmp_path: Path) -> None:
     options = "--latency-ms 5 --timeout-rate 0.1 --reset-rate 0.2 --duplicate-rate 0.3 --decline-rate 0.4 --seed 9"
+    options += " --iso-doubt-rate 0.1 --iso-response-codes 09,96"
     with NetworkProcess(tmp_path / "ledger.sqlite", *options.split()) as network:
         plan = network.client.get("/faults").json()
     del plan["kinds"]
@@ -191,4 +192,9 @@ def test_the_command_line_sets_the_plan(tmp_path: Path) -> None:
         "late_seconds": 90,
         "slow_seconds": 2,
         "hang_seconds": 60,
+        "short_hold_seconds": 10,
+        "lost_request_share": 0.5,
+        "iso_other_connection_rate": 0,
+        "iso_doubt_rate": 0.1,
+        "iso_response_codes": ["09", "96"],
     }
