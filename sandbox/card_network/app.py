@@ -65,15 +65,15 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        network.start()
-        api.notifier = Notifier()
-        if iso_server is not None:
-            await iso_server.start()
-        yield
-        if iso_server is not None:
-            await iso_server.stop()
-        await api.notifier.close()
-        await network.stop()
+        async with contextlib.AsyncExitStack() as running:
+            network.start()
+            running.push_async_callback(network.stop)
+            api.notifier = Notifier()
+            running.push_async_callback(api.notifier.close)
+            if iso_server is not None:
+                running.push_async_callback(iso_server.stop)
+                await iso_server.start()
+            yield
 
     routes = [
         Route("/healthz", api.healthz),

@@ -232,15 +232,3 @@ def test_originals_are_told_apart_by_all_that_names_them(link: IsoClient) -> Non
         assert link.ask("0220", other).told == ("25", "GONE")
     # DE 32 with and without its zeros is the same acquirer.
     assert link.ask("0220", capture(asked, e32=ACQUIRER.zfill(11))).told == ("00", None)
-
-
-def test_a_hold_runs_out_by_the_networks_clock(network: NetworkProcess, link: IsoClient) -> None:
-    asked, short = authorization(), authorization("tok_shortHold")
-    link.ask("0100", asked)
-    link.ask("0100", short)
-    before = network.client.get("/clock").json()["now"]
-    after = network.post("/clock", {"advance_seconds": 11})["now"]
-    assert before < after
-    assert link.ask("0220", capture(short)).told == ("12", "GONE")
-    assert link.ask("0400", reversal(short)).told == ("12", "GONE")
-    assert link.ask("0220", capture(asked)).told == ("00", None)

@@ -1,6 +1,7 @@
 """The settlement file in both formats, from captures and adjustments."""
 
 import csv
+import itertools
 import json
 from collections.abc import Sequence
 from datetime import date
@@ -121,6 +122,14 @@ def test_a_long_file_comes_in_pieces() -> None:
     nested = list(settlement_json.report(lines(captures, [], grouped=True), processor="cardnet", settlement_date=DATE))
     assert len(nested) == 2
     assert json.loads(b"".join(nested))["trailer"]["lines"] == 2500
+
+
+def test_a_file_is_written_while_it_is_read() -> None:
+    endless = (capture(number, amount_minor=1000, currency="usd") for number in itertools.count())
+    text = settlement_report.report(lines(endless, [], grouped=False), processor="cardnet", settlement_date=DATE)
+    nested = settlement_json.report(lines(endless, [], grouped=True), processor="cardnet", settlement_date=DATE)
+    assert [next(text).count("\n") for _ in range(3)] == [1002, 1000, 1000]
+    assert all(len(next(nested)) < 300_000 for _ in range(3))
 
 
 def references(rows: list[list[str]]) -> list[str]:
