@@ -109,6 +109,43 @@ def test_a_void_releases_the_hold(network: NetworkProcess) -> None:
     assert (row["type"], row["amount_minor"], row["currency"]) == ("void", 1999, "usd")
 
 
+def test_a_part_of_a_hold_is_released(network: NetworkProcess) -> None:
+    reference = network.authorize()["reference"]
+    body: dict[str, object] = {
+        "reference": unique(),
+        "payment_intent": "pi_1",
+        "authorization_reference": reference,
+        "remaining_minor": 500,
+    }
+    assert network.post("/voids", body) == network.post("/voids", body)
+    assert network.client.post("/voids", json={**body, "remaining_minor": 400}).status_code == 409
+    row = network.row(body["reference"])
+    assert row is not None
+    assert (row["status"], row["amount_minor"], row["requests"]) == ("approved", 1499, 2)
+    assert network.capture(reference, amount_minor=501)["code"] == "amount_exceeds_authorized"
+    assert network.capture(reference, amount_minor=500)["status"] == "approved"
+
+
+def test_a_partial_approval_says_what_is_held(network: NetworkProcess) -> None:
+    body = network.authorization("tok_partialApproval")
+    answer = network.post("/authorizations", body)
+    assert (answer["status"], answer["amount_minor"]) == ("approved", 999)
+    assert network.post("/authorizations", body) == answer
+    assert network.capture(answer["reference"], amount_minor=1000)["authorization_state"] == "open"
+
+
+def test_a_hold_may_be_gone_before_it_is_captured(network: NetworkProcess) -> None:
+    answer = network.authorize("tok_authorizationGone")
+    assert answer["status"] == "approved"
+    capture = network.capture(answer["reference"])
+    assert (capture["code"], capture["authorization_state"]) == ("authorization_expired", "gone")
+
+
+def test_a_short_hold_is_told(network: NetworkProcess) -> None:
+    left = datetime.fromisoformat(network.authorize("tok_shortHold")["capture_before"]) - datetime.now(UTC)
+    assert 0 < left.total_seconds() <= 10
+
+
 def test_more_than_was_held_is_not_captured(network: NetworkProcess) -> None:
     reference = network.authorize()["reference"]
     answer = network.capture(reference, amount_minor=2000)
