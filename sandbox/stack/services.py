@@ -49,14 +49,15 @@ def _process(name: str, arguments: tuple[str, ...], instance: int, part: Part) -
     return ServiceProcess(name=name + suffix, arguments=arguments, instance=instance, part=part)
 
 
-def card_network_child(options: StackOptions, *, layout: Layout, port: int) -> ChildSpec:
-    """The simulated card network, with its ledger in a file of the stack's directory."""
+def card_network_child(options: StackOptions, *, layout: Layout, port: int, iso_port: int) -> ChildSpec:
+    """The simulated card network on its ports for HTTP and ISO 8583, with its ledger in the stack's directory."""
     data = options.data.get("card-network", layout.directory) / "card-network"
     data.mkdir(mode=0o700, exist_ok=True)
     return ChildSpec(
         name="card-network",
         command=(
             *(sys.executable, "-m", "sandbox.card_network", "--host", "127.0.0.1", "--port", str(port)),
+            *("--iso-port", str(iso_port)),
             *("--database", str(data / "ledger.sqlite"), *options.card_network_arguments),
         ),
         probe=http_answers(f"http://127.0.0.1:{port}/readyz"),
