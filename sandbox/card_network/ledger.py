@@ -21,6 +21,8 @@ from sandbox.card_network.traces import Original, Trace
 
 __all__ = ["Books", "Ledger", "LedgerRow"]
 
+# Of the schema. A ledger lives as long as its stack, so another version is refused and not converted.
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS bookings (
     reference TEXT PRIMARY KEY,
@@ -177,8 +179,13 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         with closing(self.connect()) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").fetchone()
+            if tables and version != _VERSION:
+                raise sqlite3.DatabaseError("another version of the network has made it; remove it")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def connect(self) -> sqlite3.Connection:
         """A connection for one thread at a time, whichever thread that is, that commits only when it is told to."""

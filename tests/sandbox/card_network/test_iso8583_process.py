@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,19 @@ from .test_service_faults import wait_for_row
 def test_the_link_ends_with_the_process_whatever_hangs(tmp_path: Path) -> None:
     with NetworkProcess(tmp_path / "ledger.sqlite") as network, ExitStack() as links:
         link = links.enter_context(IsoClient(network.iso_port))
-        for token in ("tok_timeoutThenApproved", "tok_arrivesLate", "tok_slow", "tok_timeoutNeverArrived"):
-            link.send("0100", asked := authorization(token))
+        tokens = ("tok_timeoutThenApproved", "tok_slow", "tok_arrivesLate", "tok_timeoutNeverArrived")
+        asked = [authorization(token) for token in tokens]
+        for elements in asked:
+            link.send("0100", elements)
         links.enter_context(IsoClient(network.iso_port, signs_on=False)).socket.sendall(b"\x01")
         wait_for_row(network, link_marker(link))
         began = time.monotonic()
         assert network.end(signal.SIGTERM) == 0
         assert time.monotonic() - began < 2
         network.start()
-        assert network.row(asked[62]) is None
+        # What had arrived is booked; what was on its way when the network ended never gets there.
+        booked = [network.row(elements[62]) is not None for elements in asked]
+        assert booked == [True, True, False, False]
 
 
 def link_marker(link: IsoClient) -> str:
@@ -53,6 +58,18 @@ def test_what_was_answered_and_what_names_it_survive_a_kill(tmp_path: Path) -> N
             assert link.ask("0400", reversal(held)).told == ("21", "CAPTURED")
             assert link.ask("0401", released).told == ("00", None)
             assert link.ask("0100", early).told == ("12", "VOIDED")
+
+
+def test_what_cannot_be_booked_is_a_system_malfunction(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with NetworkProcess(path) as network, IsoClient(network.iso_port) as link:
+        asked = authorization()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("ALTER TABLE messages RENAME TO lost")
+            assert link.ask("0100", asked).told == ("96", None)
+            assert network.row(asked[62]) is None
+            connection.execute("ALTER TABLE lost RENAME TO messages")
+        assert link.ask("0100", asked).code == "00"
 
 
 def test_five_hundred_connections_are_served(tmp_path: Path) -> None:
