@@ -113,10 +113,9 @@ class Books:
         return None if row is None else _booking(row)
 
     def has_void_of(self, authorization_reference: str) -> bool:
-        """Whether an authorization was voided as a whole, before it came or after."""
+        """Whether an authorization was voided, as a whole if it has not come: no part of what is unknown is released."""
         query = (
-            "SELECT 1 FROM bookings WHERE authorization_reference = ? AND kind = 'void' AND status = 'approved'"
-            " AND remaining_minor IS NULL LIMIT 1"
+            "SELECT 1 FROM bookings WHERE authorization_reference = ? AND kind = 'void' AND status = 'approved' LIMIT 1"
         )
         return self.connection.execute(query, (authorization_reference,)).fetchone() is not None
 

@@ -167,13 +167,18 @@ def test_doubt_about_a_capture_ends_with_its_repeat(network: NetworkProcess, lin
 
 def test_an_answer_comes_back_on_another_connection_of_the_acquirer(network: NetworkProcess, link: IsoClient) -> None:
     asked = authorization(e32="777")
-    with IsoClient(network.iso_port, signs_on=False) as other, faults(network, iso_other_connection_rate=1):
-        # There is none yet, for the other has not said who it is.
+    with (
+        IsoClient(network.iso_port) as stranger,
+        IsoClient(network.iso_port, signs_on=False) as other,
+        faults(network, iso_other_connection_rate=1),
+    ):
+        # There is none yet: one is another's, and the other has not said whose it is.
         assert link.ask("0100", authorization(e32="777")).code == "00"
         other.ask("0800", {7: "1020120000", 11: "000001", 32: "0777", 70: "001"})
         link.send("0100", asked)
         assert other.receive().elements[62] == asked[62]
         assert link.hears_nothing()
+        assert stranger.hears_nothing()
 
 
 def test_an_answer_whose_connection_has_closed_takes_another(network: NetworkProcess) -> None:
