@@ -113,7 +113,7 @@ class Books:
         return None if row is None else _booking(row)
 
     def has_void_of(self, authorization_reference: str) -> bool:
-        """Whether an authorization was voided, as a whole if it has not come: no part of what is unknown is released."""
+        """Whether an authorization was voided, as a whole where it has not come: what is unknown has no parts."""
         query = (
             "SELECT 1 FROM bookings WHERE authorization_reference = ? AND kind = 'void' AND status = 'approved' LIMIT 1"
         )

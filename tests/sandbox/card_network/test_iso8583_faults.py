@@ -183,9 +183,11 @@ def test_an_answer_comes_back_on_another_connection_of_the_acquirer(network: Net
 
 def test_an_answer_whose_connection_has_closed_takes_another(network: NetworkProcess) -> None:
     asked = authorization("tok_slow", e32="888")
-    with IsoClient(network.iso_port) as first:
+    with IsoClient(network.iso_port) as first, faults(network, slow_seconds=3):
         first.send("0100", asked)
         wait_for_row(network, asked[62])
+        # The answer is waiting for its time by now, and so keeps to it.
+        time.sleep(0.2)
     with IsoClient(network.iso_port, signs_on=False) as second:
         second.ask("0800", {7: "1020120000", 11: "000001", 32: "888", 70: "001"})
         assert second.receive().elements[62] == asked[62]
