@@ -97,11 +97,14 @@ def _proxied(options: StackOptions) -> list[str]:
 
 def _through_proxies(options: StackOptions, environment: dict[str, str], ports: dict[str, int]) -> dict[str, str]:
     """What Paystream's processes are told instead, so that they come through the proxies."""
-    names = {"postgres": "PAYSTREAM_POSTGRES_URI", "card-network": "PAYSTREAM_CARD_NETWORK_URL"}
+    names = {
+        "postgres": "PAYSTREAM_POSTGRES_URI",
+        "card-network": "PAYSTREAM_CARD_NETWORK_URL",
+        "card-network-iso": services.ISO8583_ADDRESS,
+    }
     return {
         names[name]: environment[names[name]].replace(f":{ports[name]}", f":{ports[f'{name}-proxied']}")
         for name in _proxied(options)
-        if name in names
     }
 
 
@@ -136,11 +139,12 @@ def _addresses(
 
 
 def _environment(addresses: Addresses, credentials: Credentials, *, partitions: int, brokers: int) -> dict[str, str]:
-    """What every Paystream process is told; what a partial stack lacks is left out."""
+    """What Paystream's processes are told; what a partial stack lacks is left out."""
     settings = {
         "PAYSTREAM_KAFKA_BOOTSTRAP": addresses.kafka,
         "PAYSTREAM_POSTGRES_URI": addresses.postgres,
         "PAYSTREAM_CARD_NETWORK_URL": addresses.card_network,
+        services.ISO8583_ADDRESS: addresses.card_network_iso8583,
         "PAYSTREAM_PUBLIC_URL": addresses.ingress,
         "PAYSTREAM_API_KEYS": f"{addresses.api_key}={services.MERCHANT}",
         "PAYSTREAM_CLIENT_SECRET_KEY": credentials.client_secret_key,
