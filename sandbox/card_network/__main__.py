@@ -1,7 +1,7 @@
-"""`python -m sandbox.card_network --database FILE [--port P] …`: runs the simulated card network until SIGTERM.
+"""`python -m sandbox.card_network --database FILE --port P …`: runs the simulated card network until SIGTERM.
 
-Writes the ledger to FILE and answers HTTP; the local stack starts it. Ends within two seconds of SIGTERM, whatever
-hangs, with exit code 0.
+Writes the ledger to FILE and answers HTTP, and ISO 8583 with `--iso-port`; the local stack starts it. Ends within two
+seconds of SIGTERM, whatever hangs, with exit code 0.
 """
 
 import argparse
@@ -19,8 +19,10 @@ import uvicorn
 from sandbox.card_network.app import create_app
 from sandbox.card_network.delivery import TransportProtocol
 from sandbox.card_network.faults import Dice, FaultPlan
+from sandbox.card_network.iso8583.server import IsoServer
 from sandbox.card_network.ledger import Ledger
 from sandbox.card_network.network import CardNetwork
+from sandbox.card_network.settlement_calendar import SettlementCalendar
 
 _FAULT_OPTIONS = {
     "latency_ms": "time added to every answer",
@@ -32,6 +34,10 @@ _FAULT_OPTIONS = {
     "late_seconds": "how much later a late request arrives",
     "slow_seconds": "how long a slow card thinks",
     "hang_seconds": "how long a time-out holds the connection",
+    "short_hold_seconds": "how long the hold of a card lasts that has a short one",
+    "lost_request_share": "how many of what is lost are requests; the rest are answers",
+    "iso_other_connection_rate": "share of ISO 8583 answers that come back on another connection",
+    "iso_doubt_rate": "share of ISO 8583 answers that say nothing",
 }
 # A client that keeps connections open must be the one that closes them, or a request crosses with the close.
 _KEEP_ALIVE_SECONDS = 120
@@ -61,7 +67,15 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="an authorization asked twice under one reference is two holds",
     )
+    parser.add_argument("--iso-port", type=int, help="port for ISO 8583; without it, only HTTP is spoken")
+    parser.add_argument("--settlement-cut-off", help="HH:MM at which a settlement date ends (default: a day in UTC)")
+    parser.add_argument("--settlement-time-zone", default="UTC", help="of the cut-off (default: %(default)s)")
     plan = FaultPlan()
+    parser.add_argument(
+        "--iso-response-codes",
+        default=",".join(plan.iso_response_codes),
+        help="codes of ISO 8583 answers that say nothing (default: %(default)s)",
+    )
     for name, text in _FAULT_OPTIONS.items():
         option = "--" + name.replace("_", "-")
         value_type = int if name == "seed" else float
@@ -80,8 +94,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, _end)
     arguments = _arguments()
     try:
-        plan = msgspec.convert({name: getattr(arguments, name) for name in _FAULT_OPTIONS}, FaultPlan)
-    except msgspec.ValidationError as error:
+        options = {name: getattr(arguments, name) for name in _FAULT_OPTIONS}
+        options["iso_response_codes"] = arguments.iso_response_codes.split(",")
+        plan = msgspec.convert(options, FaultPlan)
+        calendar = SettlementCalendar.parse(arguments.settlement_cut_off, arguments.settlement_time_zone)
+    except (msgspec.ValidationError, ValueError) as error:
         sys.exit(f"card network: {error}")
     stopping = asyncio.Event()
     try:
@@ -93,8 +110,12 @@ def main() -> None:
     except sqlite3.Error as error:
         sys.exit(f"card network: the ledger {arguments.database} cannot be opened: {error}")
     public_url = (arguments.public_url or f"http://{arguments.host}:{arguments.port}").rstrip("/")
+    iso_server = None
+    if arguments.iso_port is not None:
+        iso_server = IsoServer(network, host=arguments.host, port=arguments.iso_port, stopping=stopping)
+    app = create_app(network, public_url=public_url, stopping=stopping, calendar=calendar, iso_server=iso_server)
     config = uvicorn.Config(
-        create_app(network, public_url=public_url, stopping=stopping),
+        app,
         host=arguments.host,
         port=arguments.port,
         loop="uvloop",

@@ -61,7 +61,7 @@ def ledger_json(chunks: Iterable[list[LedgerRow]]) -> Iterator[bytes]:
 
 
 def _ledger_entry(row: LedgerRow) -> dict[str, object]:
-    reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests = row
+    reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor = row
     return {
         "reference": reference,
         "payment_intent": payment_intent,
@@ -71,4 +71,5 @@ def _ledger_entry(row: LedgerRow) -> dict[str, object]:
         "currency": currency,
         "at": rfc3339(at_micros),
         "requests": requests,
+        "processor": processor,
     }

@@ -6,7 +6,7 @@ Drives `network`; run by `__main__`. Errors become answers in one place: `{"erro
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
 from urllib.parse import parse_qs
 
 import msgspec
@@ -16,11 +16,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sandbox.card_network import challenge_page, settlement_report
+from sandbox.card_network import challenge_page
 from sandbox.card_network.answers import answer, capabilities, ledger_json
-from sandbox.card_network.booking import Booking, Status
+from sandbox.card_network.booking import Booking, Status, rfc3339
 from sandbox.card_network.cards import Delivery
 from sandbox.card_network.delivery import HangingResponse, ResetResponse, TwiceResponse, pause
+from sandbox.card_network.iso8583.server import IsoServer
 from sandbox.card_network.network import CardNetwork, Reply
 from sandbox.card_network.notify import Notifier
 from sandbox.card_network.requests import (
@@ -31,6 +32,8 @@ from sandbox.card_network.requests import (
     VoidRequest,
     decode,
 )
+from sandbox.card_network.settlement_api import SettlementApi
+from sandbox.card_network.settlement_calendar import SettlementCalendar
 
 __all__ = ["create_app"]
 
@@ -38,17 +41,39 @@ _BODY_BYTES_MAX = 64 * 1024
 _OUTCOMES = {"complete": Status.approved, "fail": Status.declined}
 
 
-def create_app(network: CardNetwork, *, public_url: str, stopping: asyncio.Event) -> Starlette:
-    """The application; `stopping` is set when the server begins to end, so that nothing holds it up."""
+class _ClockChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    advance_seconds: Annotated[float, msgspec.Meta(ge=0, le=10 * 365 * 86_400)]
+
+
+def create_app(
+    network: CardNetwork,
+    *,
+    public_url: str,
+    stopping: asyncio.Event,
+    calendar: SettlementCalendar,
+    iso_server: IsoServer | None = None,
+) -> Starlette:
+    """The application; `stopping` is set when the server begins to end, so that nothing holds it up.
+
+    `iso_server`, the network's other protocol, lives as long as the application.
+    """
     api = _Api(network, public_url=public_url, stopping=stopping)
+    settlement = SettlementApi(network, calendar)
+
+    async def adjust(request: HttpRequest) -> Response:
+        return await settlement.adjust(await _body(request))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        network.start()
-        api.notifier = Notifier()
-        yield
-        await api.notifier.close()
-        await network.stop()
+        async with contextlib.AsyncExitStack() as running:
+            network.start()
+            running.push_async_callback(network.stop)
+            api.notifier = Notifier()
+            running.push_async_callback(api.notifier.close)
+            if iso_server is not None:
+                running.push_async_callback(iso_server.stop)
+                await iso_server.start()
+            yield
 
     routes = [
         Route("/healthz", api.healthz),
@@ -61,7 +86,11 @@ def create_app(network: CardNetwork, *, public_url: str, stopping: asyncio.Event
         Route("/challenges/{processor_reference}", api.show_challenge),
         Route("/challenges/{processor_reference}", api.decide_challenge, methods=["POST"]),
         Route("/ledger", api.ledger),
-        Route("/settlement-report", api.settlement_report),
+        Route("/settlements/{processor}/{name}", settlement.file),
+        Route("/settlement-report", settlement.csv_of_date),
+        Route("/settlement/adjustments", adjust, methods=["POST"]),
+        Route("/clock", api.show_clock),
+        Route("/clock", api.advance_clock, methods=["POST"]),
         Route("/faults", api.show_faults),
         Route("/faults", api.change_faults, methods=["POST"]),
     ]
@@ -111,7 +140,11 @@ class _Api:
             return HangingResponse(hang_seconds=plan.hang_seconds, stopping=self._stopping)
         if reply.delivery is Delivery.slow:
             await pause(plan.slow_seconds, stopping=self._stopping)
-        body = msgspec.json.encode(answer(reply.booking, public_url=self._public_url))
+        told = answer(reply.booking, public_url=self._public_url)
+        if reply.delivery is Delivery.stray:
+            # One answer to a request over HTTP: it is the one of somebody else.
+            told["reference"] = "tx_of_nobody"
+        body = msgspec.json.encode(told)
         response_type = TwiceResponse if reply.delivery is Delivery.twice else Response
         return response_type(body, media_type="application/json")
 
@@ -142,18 +175,16 @@ class _Api:
     async def ledger(self, _request: HttpRequest) -> Response:
         return StreamingResponse(ledger_json(self._network.ledger.rows()), media_type="application/json")
 
-    async def settlement_report(self, request: HttpRequest) -> Response:
+    async def show_clock(self, _request: HttpRequest) -> Response:
+        return _json({"now": rfc3339(self._network.clock())})
+
+    async def advance_clock(self, request: HttpRequest) -> Response:
         try:
-            settlement_date = date.fromisoformat(request.query_params.get("date", ""))
-        except ValueError:
-            raise BadRequest("date is not YYYY-MM-DD") from None
-        begin = datetime(settlement_date.year, settlement_date.month, settlement_date.day, tzinfo=UTC)
-        captures = self._network.ledger.captures(
-            from_micros=int(begin.timestamp()) * 1_000_000,
-            until_micros=int((begin + timedelta(days=1)).timestamp()) * 1_000_000,
-        )
-        text = settlement_report.report(captures, settlement_date=settlement_date)
-        return StreamingResponse(text, media_type="text/csv")
+            change = msgspec.json.decode(await _body(request), type=_ClockChange)
+        except msgspec.MsgspecError as error:
+            raise BadRequest(str(error)) from None
+        await self._network.advance_clock(int(change.advance_seconds * 1_000_000))
+        return await self.show_clock(request)
 
     async def show_faults(self, _request: HttpRequest) -> Response:
         return _json(self._network.dice.plan)

@@ -1,6 +1,6 @@
 """A booking: one row of the network's ledger, and the words that it is written in.
 
-Reads and writes nothing. `decisions` makes bookings, `ledger` keeps them, `answers` turns them into JSON.
+Reads and writes nothing. `decisions` makes bookings, `ledger` keeps them, `answers` and `iso8583.answers` tell them.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ from enum import StrEnum
 
 __all__ = [
     "HOLD_SECONDS",
+    "HTTP_PROCESSOR",
+    "ISO_PROCESSOR",
     "AuthorizationState",
     "Booking",
     "Code",
@@ -22,6 +24,10 @@ __all__ = [
 
 # The longest that the network holds money for an authorization (capture_before), seven days.
 HOLD_SECONDS = 7 * 24 * 3600
+
+# The names under which the network is known by each of its protocols, in its settlement files among others.
+HTTP_PROCESSOR = "cardnet"
+ISO_PROCESSOR = "isonet"
 
 
 class Kind(StrEnum):
@@ -37,11 +43,15 @@ class Status(StrEnum):
 
 
 class Hold(StrEnum):
-    """What has become of the money that an authorization asked for. Expiry is not written: it follows from the time."""
+    """What has become of the money that an authorization asked for. Expiry is not written: it follows from the time.
+
+    A hold that is `dropped` was approved, and the bank has let go of it without telling anybody.
+    """
 
     none = "none"
     challenged = "challenged"
     held = "held"
+    dropped = "dropped"
     captured = "captured"
     voided = "voided"
 
@@ -61,6 +71,7 @@ class Code(StrEnum):
     card_declined = "card_declined"
     processing_error = "processing_error"
     authentication_failed = "authentication_failed"
+    authentication_required = "authentication_required"
     voided = "voided"
     voided_before_arrival = "voided_before_arrival"
     authorization_not_found = "authorization_not_found"
@@ -77,9 +88,11 @@ class Code(StrEnum):
 class Booking:
     """One transaction as the network has it. Times are microseconds since 1970, UTC.
 
-    A void books the amount and currency of its authorization, and none where that has not arrived.
-    `hold` and `capture_before_micros` belong to authorizations; `authorization_reference` to captures and voids,
-    `authorization_state` to declined ones.
+    A void books the amount that it releases and its currency, and none where its authorization has not arrived; what
+    a partial one leaves held is its `remaining_minor`. An authorization's `amount_minor` is what is held (at first:
+    what was approved), `requested_minor` what was asked for. `hold` and `capture_before_micros` belong to
+    authorizations; `authorization_reference` to captures and voids, `authorization_state` to declined ones. `merchant`
+    is known where the protocol says it.
     """
 
     reference: str
@@ -90,6 +103,10 @@ class Booking:
     currency: str | None
     processor_reference: str
     at_micros: int
+    processor: str = HTTP_PROCESSOR
+    merchant: str | None = None
+    requested_minor: int | None = None
+    remaining_minor: int | None = None
     token: str | None = None
     notify_url: str | None = None
     authorization_reference: str | None = None

@@ -9,13 +9,16 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["CARDS", "Arrival", "Card", "Delivery", "Verdict", "holds_card_number"]
+from sandbox.card_network.booking import Kind
+
+__all__ = ["CARDS", "Arrival", "Card", "Delivery", "Standing", "Verdict", "holds_card_number"]
 
 
 class Verdict(StrEnum):
-    """What the card's bank says to an authorization."""
+    """What the card's bank says to an authorization; `partial` approves half of the amount."""
 
     approved = "approved"
+    partial = "partial"
     declined = "declined"
     challenge = "challenge"
 
@@ -29,18 +32,32 @@ class Arrival(StrEnum):
 
 
 class Delivery(StrEnum):
-    """How the answer goes back to the caller."""
+    """How the answer goes back to the caller; `stray`: with an answer that belongs to nobody's request."""
 
     at_once = "at_once"
     slow = "slow"
     hang = "hang"
     reset = "reset"
     twice = "twice"
+    stray = "stray"
+
+
+class Standing(StrEnum):
+    """What becomes of the money that is held, if nobody captures or voids it."""
+
+    seven_days = "seven_days"
+    # For the `short_hold_seconds` of the fault plan.
+    short = "short"
+    # The bank lets go of it at once and tells nobody: whoever captures or voids is told that it has expired.
+    dropped = "dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One test card. `code` and `decline_code` are set where the verdict is a decline."""
+    """One test card. `code` and `decline_code` are set where the verdict is a decline.
+
+    The deliveries are those of a first answer; who asks again is answered at once.
+    """
 
     token: str
     number: str
@@ -48,8 +65,17 @@ class Card:
     verdict: Verdict = Verdict.approved
     code: str | None = None
     decline_code: str | None = None
+    standing: Standing = Standing.seven_days
     arrival: Arrival = Arrival.at_once
     delivery: Delivery = Delivery.at_once
+    capture_delivery: Delivery = Delivery.at_once
+    void_delivery: Delivery = Delivery.at_once
+
+    def delivery_of(self, kind: Kind) -> Delivery:
+        """How the first answer to this kind of request goes back."""
+        if kind is Kind.capture:
+            return self.capture_delivery
+        return self.void_delivery if kind is Kind.void else self.delivery
 
     @property
     def last4(self) -> str:
@@ -78,6 +104,20 @@ _TABLE = (
         verdict=Verdict.declined,
         code="processing_error",
     ),
+    Card(
+        token="tok_chargeDeclinedExpiredCard",
+        number="4000000000000069",
+        verdict=Verdict.declined,
+        code="card_declined",
+        decline_code="expired_card",
+    ),
+    Card(
+        token="tok_chargeDeclinedIncorrectCvc",
+        number="4000000000000127",
+        verdict=Verdict.declined,
+        code="card_declined",
+        decline_code="incorrect_cvc",
+    ),
     Card(token="tok_threeDSecureRequired", number="4000000000003220", verdict=Verdict.challenge),
     # Our own numbers. The bank decides, and the caller does not learn it from the answer.
     Card(token="tok_timeoutThenApproved", number="4000001000000018", delivery=Delivery.hang),
@@ -98,6 +138,14 @@ _TABLE = (
     Card(token="tok_arrivesLate", number="4000001000000042", arrival=Arrival.late, delivery=Delivery.hang),
     Card(token="tok_slow", number="4000001000000059", delivery=Delivery.slow),
     Card(token="tok_connectionReset", number="4000001000000067", delivery=Delivery.reset),
+    Card(token="tok_partialApproval", number="4000001000000075", verdict=Verdict.partial),
+    Card(token="tok_authorizationGone", number="4000001000000083", standing=Standing.dropped),
+    Card(token="tok_shortHold", number="4000001000000091", standing=Standing.short),
+    Card(token="tok_captureTimesOutOnce", number="4000001000000109", capture_delivery=Delivery.hang),
+    Card(token="tok_voidTimesOutOnce", number="4000001000000117", void_delivery=Delivery.hang),
+    Card(token="tok_captureReset", number="4000001000000125", capture_delivery=Delivery.reset),
+    Card(token="tok_answeredTwice", number="4000001000000133", delivery=Delivery.twice),
+    Card(token="tok_answerOfAnother", number="4000001000000141", delivery=Delivery.stray),
 )
 
 CARDS: dict[str, Card] = {card.token: card for card in _TABLE}

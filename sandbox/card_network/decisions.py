@@ -7,9 +7,11 @@ What has become of an authorization's hold, and what moves it:
     (asked) ──▶ challenged ──passed──▶ held ──capture──▶ captured
        │             ├──────failed───▶ none   └──void───▶ voided
        ├──▶ held     └──────void─────▶ voided
+       ├──▶ dropped (approved, and let go of by the bank)
        └──▶ none (declined)
 
-A held authorization whose `capture_before` has passed is gone, which nobody writes down.
+A held authorization whose `capture_before` has passed is gone, which nobody writes down. A void of a part leaves the
+rest held.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ from sandbox.card_network.booking import (
     Status,
     processor_reference,
 )
-from sandbox.card_network.cards import Card, Verdict
+from sandbox.card_network.cards import Card, Standing, Verdict
 from sandbox.card_network.requests import AuthorizationRequest, CaptureRequest, VoidRequest
 
 __all__ = ["Decision", "authorize", "capture", "complete_challenge", "hold_again", "state_of", "void"]
@@ -45,8 +47,13 @@ def authorize(
     voided_before_arrival: bool,
     declined_by_fault: bool,
     at_micros: int,
+    short_hold_seconds: float = HOLD_SECONDS,
+    can_challenge: bool = True,
 ) -> Booking:
-    """The booking of an authorization that the network sees for the first time."""
+    """The booking of an authorization that the network sees for the first time.
+
+    Where there is no way to challenge the customer, a card that asks for it is declined.
+    """
     booking = Booking(
         reference=request.reference,
         kind=Kind.authorization,
@@ -56,6 +63,7 @@ def authorize(
         currency=request.currency,
         processor_reference=processor_reference(request.reference),
         at_micros=at_micros,
+        requested_minor=request.amount_minor,
         token=request.token,
         notify_url=request.notify_url,
         hold=Hold.none,
@@ -69,8 +77,14 @@ def authorize(
     if declined_by_fault:
         return replace(booking, code=Code.card_declined, decline_code="generic_decline")
     if card.verdict is Verdict.challenge:
+        if not can_challenge:
+            return replace(booking, code=Code.authentication_required)
         return replace(booking, status=Status.challenge, hold=Hold.challenged)
-    return _held(booking, at_micros=at_micros)
+    if card.verdict is Verdict.partial:
+        booking = replace(booking, amount_minor=max(1, request.amount_minor // 2))
+    hold_seconds = short_hold_seconds if card.standing is Standing.short else HOLD_SECONDS
+    approved = _held(booking, at_micros=at_micros, hold_seconds=hold_seconds)
+    return replace(approved, hold=Hold.dropped) if card.standing is Standing.dropped else approved
 
 
 def hold_again(first: Booking, *, hold_number: int, at_micros: int) -> Booking:
@@ -121,7 +135,10 @@ def capture(
 
 
 def void(request: VoidRequest, *, authorization: Booking | None, declined_by_fault: bool, at_micros: int) -> Decision:
-    """Release the hold, or close its open challenge. One that has not arrived is refused when it comes."""
+    """Release the hold or a part of it, or close its open challenge. One that has not arrived is refused when it comes.
+
+    Of one that has not arrived no part can be released: nobody knows how much there is.
+    """
     booking = Booking(
         reference=request.reference,
         kind=Kind.void,
@@ -131,11 +148,14 @@ def void(request: VoidRequest, *, authorization: Booking | None, declined_by_fau
         currency=authorization.currency if authorization else None,
         processor_reference=processor_reference(request.reference),
         at_micros=at_micros,
+        remaining_minor=request.remaining_minor,
         authorization_reference=request.authorization_reference,
     )
     if authorization is None:
-        return Decision(booking=booking)
-    refusal = _closed(authorization, at_micros)
+        if request.remaining_minor is None:
+            return Decision(booking=booking)
+        return Decision(booking=_refused(booking, Code.authorization_not_found, state_of(None, at_micros)))
+    refusal = _void_refusal(request, authorization, at_micros)
     if refusal is None and declined_by_fault:
         refusal = Code.processing_error
     if refusal is not None:
@@ -143,6 +163,11 @@ def void(request: VoidRequest, *, authorization: Booking | None, declined_by_fau
     if authorization.hold is Hold.challenged:
         closed = replace(_declined(authorization), code=Code.voided, at_micros=at_micros)
         return Decision(booking=booking, authorization=replace(closed, hold=Hold.voided))
+    if request.remaining_minor is not None:
+        assert authorization.amount_minor is not None
+        released_minor = authorization.amount_minor - request.remaining_minor
+        reduced = replace(authorization, amount_minor=request.remaining_minor)
+        return Decision(booking=replace(booking, amount_minor=released_minor), authorization=reduced)
     return Decision(booking=booking, authorization=replace(authorization, hold=Hold.voided))
 
 
@@ -171,6 +196,16 @@ def _capture_refusal(request: CaptureRequest, authorization: Booking | None, at_
     return None
 
 
+def _void_refusal(request: VoidRequest, authorization: Booking, at_micros: int) -> Code | None:
+    closed = _closed(authorization, at_micros)
+    if closed is not None or request.remaining_minor is None:
+        return closed
+    if authorization.hold is Hold.challenged:
+        return Code.authorization_not_approved
+    assert authorization.amount_minor is not None
+    return Code.amount_exceeds_authorized if request.remaining_minor >= authorization.amount_minor else None
+
+
 def _closed(authorization: Booking, at_micros: int) -> Code | None:
     """Why nothing can be captured or voided any more; none while the hold or its challenge is open."""
     if authorization.hold is Hold.captured:
@@ -179,13 +214,15 @@ def _closed(authorization: Booking, at_micros: int) -> Code | None:
         return Code.authorization_voided
     if authorization.hold is Hold.none:
         return Code.authorization_declined
+    if authorization.hold is Hold.dropped:
+        return Code.authorization_expired
     if authorization.capture_before_micros is not None and at_micros >= authorization.capture_before_micros:
         return Code.authorization_expired
     return None
 
 
-def _held(booking: Booking, *, at_micros: int) -> Booking:
-    capture_before_micros = at_micros + HOLD_SECONDS * 1_000_000
+def _held(booking: Booking, *, at_micros: int, hold_seconds: float = HOLD_SECONDS) -> Booking:
+    capture_before_micros = at_micros + int(hold_seconds * 1_000_000)
     return replace(booking, status=Status.approved, hold=Hold.held, capture_before_micros=capture_before_micros)
 
 

@@ -1,5 +1,8 @@
 """Faults by chance: how often a request or its answer is lost, doubled or declined, and how slow everything is.
 
+Two belong to ISO 8583 alone, which has answer codes that say nothing and answers that need not come back on the
+connection that was asked on.
+
 Reads and writes nothing; `network` throws once for each arrival, on whatever was asked: authorization, capture and
 void alike. The plan comes from the command line and is changed at run time by POST /faults.
 """
@@ -13,9 +16,10 @@ import msgspec
 from sandbox.card_network.booking import Kind
 from sandbox.card_network.cards import Delivery
 
-__all__ = ["Dice", "Fault", "FaultPlan"]
+__all__ = ["Dice", "Fault", "FaultPlan", "LinkFault"]
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
+ResponseCode = Annotated[str, msgspec.Meta(pattern="^[0-9A-Z]{2}$")]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 
 
@@ -24,22 +28,31 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     # On top of the network's own time, half of it on the way in and half on the way back.
     latency_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0
-    # The caller hears nothing. In every other case the request was lost, else its answer.
+    # The caller hears nothing: the request was lost, or its answer.
     timeout_rate: Rate = 0
-    # The connection is reset. In every other case before the request was booked, else after.
+    # The connection is reset, before the request was booked or after.
     reset_rate: Rate = 0
+    # How many of these two, and of the doubtful answers, are requests that were lost.
+    lost_request_share: Rate = 0.5
     # The answer is written twice on the connection.
     duplicate_rate: Rate = 0
     # What would have been approved is declined.
     decline_rate: Rate = 0
+    # ISO 8583: the answer comes back on another open connection of the same acquirer, where there is one.
+    iso_other_connection_rate: Rate = 0
+    # ISO 8583: the answer is a code that says nothing, one of these, whether the request was booked or not.
+    iso_doubt_rate: Rate = 0
+    iso_response_codes: Annotated[tuple[ResponseCode, ...], msgspec.Meta(min_length=1)] = ("09", "94", "96")
     # What the rates apply to.
     kinds: frozenset[Kind] = frozenset(Kind)
     # The same seed and order of arrivals throw the same faults.
     seed: int = 0
-    # How much later a late request arrives, how long a slow card thinks, how long a time-out holds the connection.
+    # How much later a late request arrives, how long a slow card thinks, how long a time-out holds the connection (of
+    # HTTP: one of ISO 8583 carries other requests too), for how long a short hold lasts.
     late_seconds: Seconds = 90
     slow_seconds: Seconds = 2
     hang_seconds: Seconds = 60
+    short_hold_seconds: Seconds = 10
 
     def __post_init__(self) -> None:
         if self.timeout_rate + self.reset_rate + self.duplicate_rate > 1:
@@ -53,6 +66,17 @@ class Fault:
     loses_request: bool = False
     delivery: Delivery | None = None
     declines: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkFault:
+    """What befalls one answer of the ISO 8583 link besides."""
+
+    other_connection: bool = False
+    doubtful_code: str | None = None
+    """Answered instead of the outcome."""
+    loses_request: bool = False
+    """The doubtful answer is to a request that is not booked."""
 
 
 class Dice:
@@ -76,12 +100,28 @@ class Dice:
         if kind not in plan.kinds:
             return Fault()
         declines = decline < plan.decline_rate
+        loses_request = half < plan.lost_request_share
         if chance < plan.timeout_rate:
-            return Fault(loses_request=half < 0.5, delivery=Delivery.hang, declines=declines)
+            return Fault(loses_request=loses_request, delivery=Delivery.hang, declines=declines)
         chance -= plan.timeout_rate
         if chance < plan.reset_rate:
-            return Fault(loses_request=half < 0.5, delivery=Delivery.reset, declines=declines)
+            return Fault(loses_request=loses_request, delivery=Delivery.reset, declines=declines)
         chance -= plan.reset_rate
         if chance < plan.duplicate_rate:
             return Fault(delivery=Delivery.twice, declines=declines)
         return Fault(declines=declines)
+
+    def throw_link(self, kind: Kind) -> LinkFault:
+        """What befalls an answer of the ISO 8583 link besides."""
+        other, doubt, lost, code = (self._random.random() for _ in range(4))
+        plan = self.plan
+        if kind not in plan.kinds:
+            return LinkFault()
+        other_connection = other < plan.iso_other_connection_rate
+        if doubt >= plan.iso_doubt_rate:
+            return LinkFault(other_connection=other_connection)
+        return LinkFault(
+            other_connection=other_connection,
+            doubtful_code=plan.iso_response_codes[int(code * len(plan.iso_response_codes))],
+            loses_request=lost < plan.lost_request_share,
+        )

@@ -1,4 +1,4 @@
-"""The network's ledger: one SQLite table, one row per reference.
+"""The network's ledger: a SQLite table with one row per reference, and one with the messages of the ISO 8583 link.
 
 Reads and writes the database file. `writer` alone writes, inside its transactions; every other thread reads through a
 connection of its own and sees what is committed.
@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.card_network.booking import AuthorizationState, Booking, Hold, Kind, Status
+from sandbox.card_network.traces import Original, Trace
 
 __all__ = ["Books", "Ledger", "LedgerRow"]
 
+# Of the schema. A ledger lives as long as its stack, so another version is refused and not converted.
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS bookings (
     reference TEXT PRIMARY KEY,
@@ -30,6 +33,10 @@ CREATE TABLE IF NOT EXISTS bookings (
     currency TEXT,
     processor_reference TEXT NOT NULL,
     at_micros INTEGER NOT NULL,
+    processor TEXT NOT NULL,
+    merchant TEXT,
+    requested_minor INTEGER,
+    remaining_minor INTEGER,
     token TEXT,
     notify_url TEXT,
     authorization_reference TEXT,
@@ -41,12 +48,34 @@ CREATE TABLE IF NOT EXISTS bookings (
     position INTEGER,            -- booking order; null while a challenge is open
     requests INTEGER NOT NULL    -- how often it was asked
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS bookings_by_processor_reference ON bookings (processor_reference);
+-- Not unique: on the ISO 8583 link it is the caller's own number (DE 37).
+CREATE INDEX IF NOT EXISTS bookings_by_processor_reference ON bookings (processor_reference);
 CREATE UNIQUE INDEX IF NOT EXISTS bookings_by_position ON bookings (position) WHERE position IS NOT NULL;
 CREATE INDEX IF NOT EXISTS approved_voids ON bookings (authorization_reference)
     WHERE kind = 'void' AND status = 'approved';
-CREATE INDEX IF NOT EXISTS approved_captures ON bookings (at_micros)
+CREATE INDEX IF NOT EXISTS approved_captures ON bookings (processor, at_micros)
     WHERE kind = 'capture' AND status = 'approved';
+CREATE TABLE IF NOT EXISTS messages (
+    kind TEXT NOT NULL,
+    transmitted TEXT NOT NULL,   -- DE 7
+    trace TEXT NOT NULL,         -- DE 11
+    acquirer TEXT NOT NULL,      -- DE 32
+    terminal TEXT NOT NULL,      -- DE 41
+    retrieval TEXT NOT NULL,     -- DE 37
+    reference TEXT NOT NULL,
+    PRIMARY KEY (kind, transmitted, trace, acquirer, terminal, retrieval)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS adjustments (
+    number INTEGER PRIMARY KEY,
+    processor TEXT NOT NULL,
+    settlement_date TEXT NOT NULL,
+    adjustment BLOB NOT NULL     -- JSON
+) STRICT;
+CREATE INDEX IF NOT EXISTS adjustments_by_file ON adjustments (processor, settlement_date);
+CREATE TABLE IF NOT EXISTS clock (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    ahead_micros INTEGER NOT NULL
+) STRICT;
 """
 
 _COLUMNS = tuple(field.name for field in fields(Booking))
@@ -55,15 +84,15 @@ _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM bookings"
 _INSERT = (
     f"INSERT INTO bookings ({', '.join(_COLUMNS)}, position, requests) VALUES ({', '.join('?' * len(_COLUMNS))}, ?, 1)"
 )
-# What can change after a row was first written: a challenge is decided, a hold is captured or voided.
-_MUTABLE = ("status", "at_micros", "code", "decline_code", "hold", "capture_before_micros")
+# What can change after a row was first written: a challenge is decided, a hold is captured, voided or reduced.
+_MUTABLE = ("status", "at_micros", "amount_minor", "code", "decline_code", "hold", "capture_before_micros")
 _MUTABLE_VALUES = attrgetter(*_MUTABLE)
 _UPDATE = (
     f"UPDATE bookings SET {', '.join(f'{name} = ?' for name in _MUTABLE)}, position = coalesce(position, ?)"
     " WHERE reference = ?"
 )
 
-LedgerRow = tuple[str, str, str, str, int | None, str | None, int, int]
+LedgerRow = tuple[str, str, str, str, int | None, str | None, int, int, str]
 _ROWS_PER_CHUNK = 1000
 
 
@@ -84,10 +113,33 @@ class Books:
         return None if row is None else _booking(row)
 
     def has_void_of(self, authorization_reference: str) -> bool:
+        """Whether an authorization was voided, as a whole where it has not come: what is unknown has no parts."""
         query = (
             "SELECT 1 FROM bookings WHERE authorization_reference = ? AND kind = 'void' AND status = 'approved' LIMIT 1"
         )
         return self.connection.execute(query, (authorization_reference,)).fetchone() is not None
+
+    def reference_of(self, kind: Kind, trace: Trace) -> str | None:
+        """The reference that exactly this message came under before."""
+        query = (
+            "SELECT reference FROM messages WHERE kind = ? AND transmitted = ? AND trace = ? AND acquirer = ?"
+            " AND terminal = ? AND retrieval = ?"
+        )
+        row = self.connection.execute(query, (kind, *trace)).fetchone()
+        return None if row is None else str(row[0])
+
+    def reference_of_original(self, original: Original) -> str | None:
+        """The reference of the authorization with these original data elements."""
+        query = (
+            "SELECT reference FROM messages WHERE kind = 'authorization' AND transmitted = ? AND trace = ?"
+            " AND acquirer = ? AND terminal = ? LIMIT 1"
+        )
+        row = self.connection.execute(query, original).fetchone()
+        return None if row is None else str(row[0])
+
+    def note_message(self, kind: Kind, trace: Trace, reference: str) -> None:
+        """Remember what a message came under."""
+        self.connection.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", (kind, *trace, reference))
 
     def insert(self, booking: Booking) -> None:
         self.connection.execute(_INSERT, (*_VALUES(booking), self._position_of(booking)))
@@ -103,6 +155,15 @@ class Books:
         (requests,) = self.connection.execute(query, (reference,)).fetchone()
         return int(requests)
 
+    def adjust(self, processor: str, settlement_date: str, adjustment: bytes) -> None:
+        """Note what is to be wrong in a settlement file."""
+        query = "INSERT INTO adjustments (processor, settlement_date, adjustment) VALUES (?, ?, ?)"
+        self.connection.execute(query, (processor, settlement_date, adjustment))
+
+    def set_clock(self, ahead_micros: int) -> None:
+        """Note how far the network's clock is ahead of the machine's."""
+        self.connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (ahead_micros,))
+
     def _position_of(self, booking: Booking) -> int | None:
         if booking.status is Status.challenge:
             return None
@@ -117,8 +178,13 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         with closing(self.connect()) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").fetchone()
+            if tables and version != _VERSION:
+                raise sqlite3.DatabaseError("another version of the network has made it; remove it")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def connect(self) -> sqlite3.Connection:
         """A connection for one thread at a time, whichever thread that is, that commits only when it is told to."""
@@ -129,24 +195,42 @@ class Ledger:
     def rows(self) -> Iterator[list[LedgerRow]]:
         """Every decided transaction in booking order, in chunks, all of one moment.
 
-        (reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests)
+        (reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor)
         """
         yield from self._chunks(
-            "SELECT reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests"
+            "SELECT reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor"
             " FROM bookings WHERE position IS NOT NULL ORDER BY position"
         )
 
-    def captures(self, *, from_micros: int, until_micros: int) -> Iterator[Booking]:
-        """The approved captures of a span of time, in its order."""
+    def captures(
+        self, processor: str, *, from_micros: int, until_micros: int, grouped: bool = False
+    ) -> Iterator[Booking]:
+        """The approved captures of a span of time, in its order; `grouped`: by currency, then by merchant.
+
+        Streamed: what has to be sorted for that, SQLite sorts in temporary files.
+        """
+        groups = "currency, coalesce(merchant, ''), " if grouped else ""
         chunks = self._chunks(
-            f"{_SELECT} WHERE kind = 'capture' AND status = 'approved' AND at_micros >= ? AND at_micros < ?"
-            " ORDER BY at_micros, position",
-            (from_micros, until_micros),
+            f"{_SELECT} WHERE kind = 'capture' AND status = 'approved' AND processor = ? AND at_micros >= ?"
+            f" AND at_micros < ? ORDER BY {groups}at_micros, position",
+            (processor, from_micros, until_micros),
         )
         for chunk in chunks:
             yield from map(_booking, chunk)
 
-    def _chunks(self, query: str, parameters: tuple[int, ...] = ()) -> Iterator[list[LedgerRow]]:
+    def adjustments(self, processor: str, settlement_date: str) -> list[bytes]:
+        """What is to be wrong in one settlement file, in the order in which that was said."""
+        query = "SELECT adjustment FROM adjustments WHERE processor = ? AND settlement_date = ? ORDER BY number"
+        with closing(self.connect()) as connection:
+            return [adjustment for (adjustment,) in connection.execute(query, (processor, settlement_date))]
+
+    def clock_ahead_micros(self) -> int:
+        """How far the network's clock is ahead of the machine's."""
+        with closing(self.connect()) as connection:
+            (ahead,) = connection.execute("SELECT coalesce(max(ahead_micros), 0) FROM clock").fetchone()
+            return int(ahead)
+
+    def _chunks(self, query: str, parameters: tuple[str | int, ...] = ()) -> Iterator[list[Any]]:
         with closing(self.connect()) as connection:
             cursor = connection.execute(query, parameters)
             while chunk := cursor.fetchmany(_ROWS_PER_CHUNK):

@@ -1,7 +1,9 @@
 """The network itself: takes requests, lets faults happen, books, and says what the caller gets to see.
 
-Writes the ledger through `writer`, reads it through a connection of its own; `decisions` holds the rules and `app`
-speaks HTTP. Nothing here knows which protocol a request came in by.
+Writes the ledger through `writer`, reads it through a connection of its own; `arrivals` recognises repeats and
+`decisions` holds the rules. `app` speaks HTTP and `iso8583` the other protocol.
+
+Its clock can be put forward, so that holds run out and settlement dates pass; it never goes back.
 
 A late request (tok_arrivesLate) is still on its way while it waits here: it lives in memory, and a network that ends
 meanwhile never gets it. A void that is booked before it arrives refuses it.
@@ -13,18 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbox.card_network import decisions
+from sandbox.card_network.arrivals import Booked, IsoMessage, Rules, book
 from sandbox.card_network.booking import Booking, Hold, Kind
 from sandbox.card_network.cards import CARDS, Arrival, Delivery
-from sandbox.card_network.decisions import Decision
 from sandbox.card_network.faults import Dice
 from sandbox.card_network.ledger import Books, Ledger
-from sandbox.card_network.requests import (
-    AuthorizationRequest,
-    CaptureRequest,
-    Request,
-    is_same_request,
-    kind_of,
-)
+from sandbox.card_network.requests import AuthorizationRequest, Request, kind_of
 from sandbox.card_network.writer import LedgerWriter
 
 __all__ = ["CardNetwork", "Reply"]
@@ -38,19 +34,16 @@ def clock_micros() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the caller gets: a booking, delivered in some way, or nothing; `reference_reused` if that is refused."""
+    """What the caller gets: a booking, delivered in some way, or nothing; `reference_reused` if that is refused.
+
+    `later` is a request that is still on its way, and what is booked when it arrives: over HTTP the caller has gone by
+    then, over ISO 8583 it is answered.
+    """
 
     booking: Booking | None = None
     delivery: Delivery = Delivery.at_once
     reference_reused: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Booked:
-    """`fresh`: this arrival was decided, not answered from the ledger. No booking: the reference was reused."""
-
-    booking: Booking | None
-    fresh: bool = False
+    later: "asyncio.Task[Booked] | None" = None
 
 
 class CardNetwork:
@@ -62,10 +55,11 @@ class CardNetwork:
         self.ledger = ledger
         self.dice = dice
         self.deduplicates_authorizations = deduplicates_authorizations
-        self._clock = clock
+        self._machine_clock = clock
+        self._ahead_micros = ledger.clock_ahead_micros()
         self._writer = LedgerWriter(ledger)
         self._books = Books(ledger.connect())
-        self._on_the_way: set[asyncio.Task[None]] = set()
+        self._on_the_way: set[asyncio.Task[Booked]] = set()
 
     def start(self) -> None:
         self._writer.start()
@@ -81,6 +75,20 @@ class CardNetwork:
     def ready(self) -> bool:
         return self._writer.running
 
+    def clock(self) -> int:
+        """The network's time, in microseconds since 1970, UTC."""
+        return self._machine_clock() + self._ahead_micros
+
+    async def advance_clock(self, micros: int) -> None:
+        """Put the clock forward for good: it stays there after a restart."""
+        self._ahead_micros += micros
+        ahead_micros = self._ahead_micros
+        await self._writer.submit(lambda books: books.set_clock(ahead_micros))
+
+    async def adjust_settlement(self, processor: str, settlement_date: str, adjustment: bytes) -> None:
+        """Note what is to be wrong in a settlement file."""
+        await self._writer.submit(lambda books: books.adjust(processor, settlement_date, adjustment))
+
     def look_up(self, reference: str) -> Booking | None:
         return self._books.find(reference)
 
@@ -88,24 +96,23 @@ class CardNetwork:
         booking = self._books.find_by_processor_reference(processor_reference)
         return booking if booking is not None and booking.kind is Kind.authorization else None
 
-    async def ask(self, request: Request) -> Reply:
-        """One arrival of a request, with all that may befall it on its way."""
+    async def ask(self, request: Request, message: IsoMessage | None = None) -> Reply:
+        """One arrival of a request, with all that may befall it on its way; `message` if it came by ISO 8583."""
         fault = self.dice.throw(kind_of(request))
         await self._travel()
         if fault.loses_request:
             return Reply(delivery=fault.delivery or Delivery.hang)
         if isinstance(request, AuthorizationRequest):
-            arrival = self._arrival_of(request)
-            if arrival is Arrival.late:
-                self._send_late(request)
+            arrival = self._arrival_of(request, deduplicates=self.deduplicates_authorizations and message is None)
             if arrival is not Arrival.at_once:
-                return Reply(delivery=Delivery.hang)
-        booked = await self._book(request, declined_by_fault=fault.declines)
+                later = self._send_late(request, message) if arrival is Arrival.late else None
+                return Reply(delivery=Delivery.hang, later=later)
+        booked = await self._book(request, message, declined_by_fault=fault.declines)
         await self._travel()
         if booked.booking is None:
             return Reply(reference_reused=True)
-        card = CARDS.get(booked.booking.token or "")
-        delivery = card.delivery if card is not None and booked.fresh else Delivery.at_once
+        card = CARDS.get(booked.token or "")
+        delivery = card.delivery_of(booked.booking.kind) if card is not None and booked.fresh else Delivery.at_once
         return Reply(booking=booked.booking, delivery=fault.delivery or delivery)
 
     async def decide_challenge(self, processor_reference: str, *, passed: bool) -> tuple[Booking | None, bool]:
@@ -115,7 +122,7 @@ class CardNetwork:
             authorization = books.find_by_processor_reference(processor_reference)
             if authorization is None or authorization.hold is not Hold.challenged:
                 return authorization, False
-            decided = decisions.complete_challenge(authorization, passed=passed, at_micros=self._clock())
+            decided = decisions.complete_challenge(authorization, passed=passed, at_micros=self.clock())
             books.replace(decided)
             return decided, True
 
@@ -126,63 +133,31 @@ class CardNetwork:
         if latency_seconds:
             await asyncio.sleep(latency_seconds / 2)
 
-    def _arrival_of(self, request: AuthorizationRequest) -> Arrival:
+    def _arrival_of(self, request: AuthorizationRequest, *, deduplicates: bool) -> Arrival:
         """A card's special way is for an authorization that the network does not know; a repeat is simply answered."""
         card = CARDS.get(request.token)
         if card is None or card.arrival is Arrival.at_once:
             return Arrival.at_once
-        if self.deduplicates_authorizations and self._books.find(request.reference) is not None:
+        if deduplicates and self._books.find(request.reference) is not None:
             return Arrival.at_once
         return card.arrival
 
-    def _send_late(self, request: AuthorizationRequest) -> None:
-        async def arrive() -> None:
+    def _send_late(self, request: AuthorizationRequest, message: IsoMessage | None) -> "asyncio.Task[Booked]":
+        async def arrive() -> Booked:
             await asyncio.sleep(self.dice.plan.late_seconds)
-            await self._book(request, declined_by_fault=False)
+            return await self._book(request, message, declined_by_fault=False)
 
         task = asyncio.create_task(arrive())
         self._on_the_way.add(task)
         task.add_done_callback(self._on_the_way.discard)
+        return task
 
-    async def _book(self, request: Request, *, declined_by_fault: bool) -> _Booked:
-        def job(books: Books) -> _Booked:
-            known = books.find(request.reference)
-            if known is not None:
-                return self._asked_again(books, known, request)
-            decision = _decide(books, request, declined_by_fault=declined_by_fault, at_micros=self._clock())
-            books.insert(decision.booking)
-            if decision.authorization is not None:
-                books.replace(decision.authorization)
-            return _Booked(booking=decision.booking, fresh=True)
-
-        return await self._writer.submit(job)
-
-    def _asked_again(self, books: Books, known: Booking, request: Request) -> _Booked:
-        if not is_same_request(request, known):
-            return _Booked(booking=None)
-        requests = books.count_request(known.reference)
-        if known.kind is not Kind.authorization or self.deduplicates_authorizations:
-            return _Booked(booking=known)
-        second = decisions.hold_again(known, hold_number=requests, at_micros=self._clock())
-        return _Booked(booking=second, fresh=True)
-
-
-def _decide(books: Books, request: Request, *, declined_by_fault: bool, at_micros: int) -> Decision:
-    if isinstance(request, AuthorizationRequest):
-        booking = decisions.authorize(
-            request,
-            card=CARDS.get(request.token),
-            voided_before_arrival=books.has_void_of(request.reference),
-            declined_by_fault=declined_by_fault,
-            at_micros=at_micros,
+    async def _book(self, request: Request, message: IsoMessage | None, *, declined_by_fault: bool) -> Booked:
+        rules = Rules(
+            deduplicates_authorizations=self.deduplicates_authorizations,
+            short_hold_seconds=self.dice.plan.short_hold_seconds,
+            clock=self.clock,
         )
-        return Decision(booking=booking)
-    found = books.find(request.authorization_reference)
-    authorization = found if found is not None and found.kind is Kind.authorization else None
-    if isinstance(request, CaptureRequest):
-        return decisions.capture(
-            request, authorization=authorization, declined_by_fault=declined_by_fault, at_micros=at_micros
+        return await self._writer.submit(
+            lambda books: book(books, request, message, rules=rules, declined_by_fault=declined_by_fault)
         )
-    return decisions.void(
-        request, authorization=authorization, declined_by_fault=declined_by_fault, at_micros=at_micros
-    )

@@ -62,9 +62,10 @@ class CaptureRequest(_Asked, frozen=True, kw_only=True):
 
 
 class VoidRequest(_Asked, frozen=True, kw_only=True):
-    """Release the held money, or refuse the authorization if it comes later."""
+    """Release the held money, or refuse the authorization if it comes later. With `remaining_minor`: all but that."""
 
     authorization_reference: Reference
+    remaining_minor: AmountMinor | None = None
 
 
 Request = AuthorizationRequest | CaptureRequest | VoidRequest
@@ -110,10 +111,11 @@ def is_same_request(request: Request, booking: Booking) -> bool:
     """Whether `request` asks for what `booking` has under its reference. Where to call back is not part of it."""
     if kind_of(request) is not booking.kind or request.payment_intent != booking.payment_intent:
         return False
-    if isinstance(request, VoidRequest):
-        return request.authorization_reference == booking.authorization_reference
-    if (request.amount_minor, request.currency) != (booking.amount_minor, booking.currency):
+    if isinstance(request, AuthorizationRequest):
+        asked = (request.amount_minor, request.currency, request.token)
+        return asked == (booking.requested_minor, booking.currency, booking.token)
+    if request.authorization_reference != booking.authorization_reference:
         return False
     if isinstance(request, CaptureRequest):
-        return request.authorization_reference == booking.authorization_reference
-    return request.token == booking.token
+        return (request.amount_minor, request.currency) == (booking.amount_minor, booking.currency)
+    return request.remaining_minor == booking.remaining_minor

@@ -1,26 +1,25 @@
-"""The settlement report: what the network captured on one UTC date, and what it pays out for it.
+"""The settlement file as CSV: what the network captured for one settlement date, and what it pays out for it.
 
-Reads bookings, yields CSV; `app` serves it. The rows, by their first field:
+Reads lines, yields text; `settlement_api` serves it. The rows, by their first field:
 
-    header,cardnet,SEQUENCE,DATE            SEQUENCE rises by one from date to date
+    header,PROCESSOR,SEQUENCE,DATE          SEQUENCE rises by one from date to date
     line,processor_reference,…              the names of the columns
     1,cn_…,tx_…,capture,1999,usd,…          one line for each capture, in the order of booking
     total,CURRENCY,LINES,AMOUNT_MINOR,FEE_MINOR,NET_MINOR    one for each currency, by name
     trailer,SEQUENCE,LINES                  LINES of all currencies
 
-The report of a date that is over never changes. The fee is 1.5 % (rounded half up) and 10 minor units, at most the
-amount; the payout is in the currency of the capture.
+The file of a date that is over never changes, but by adjustments. docs/settlement-files.md describes it for readers.
 """
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date
 
-from sandbox.card_network.booking import Booking, rfc3339
+from sandbox.card_network.booking import rfc3339
+from sandbox.card_network.settlement_lines import Line, Total
 
-__all__ = ["COLUMNS", "fee_minor", "report"]
+__all__ = ["COLUMNS", "file_sequence", "report"]
 
 COLUMNS = (
     "line",
@@ -38,57 +37,43 @@ _FIRST_DATE = date(2020, 1, 1)
 _LINES_PER_CHUNK = 1000
 
 
-@dataclass(slots=True)
-class _Total:
-    lines: int = 0
-    amount_minor: int = 0
-    fee_minor: int = 0
+def file_sequence(settlement_date: date) -> int:
+    """The number of a processor's file of that date, in every format."""
+    return (settlement_date - _FIRST_DATE).days + 1
 
 
-def fee_minor(amount_minor: int) -> int:
-    return min(amount_minor, (amount_minor * 150 + 5_000) // 10_000 + 10)
-
-
-def report(captures: Iterable[Booking], *, settlement_date: date) -> Iterator[str]:
-    """The report in pieces; `captures` are those of `settlement_date`."""
-    sequence = (settlement_date - _FIRST_DATE).days + 1
-    totals: dict[str, _Total] = {}
-    lines = 0
+def report(lines: Iterable[Line], *, processor: str, settlement_date: date) -> Iterator[str]:
+    """The file in pieces."""
+    sequence = file_sequence(settlement_date)
+    totals: dict[str, Total] = {}
+    number = 0
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("header", "cardnet", sequence, settlement_date.isoformat()))
+    writer.writerow(("header", processor, sequence, settlement_date.isoformat()))
     writer.writerow(COLUMNS)
-    for capture in captures:
-        lines += 1
-        writer.writerow(_line(lines, capture, totals))
-        if lines % _LINES_PER_CHUNK == 0:
+    for number, line in enumerate(lines, 1):
+        totals.setdefault(line.currency, Total()).add(line)
+        writer.writerow(_row(number, line))
+        if number % _LINES_PER_CHUNK == 0:
             yield text.getvalue()
             text.seek(0)
             text.truncate()
     for currency, total in sorted(totals.items()):
-        net_minor = total.amount_minor - total.fee_minor
-        writer.writerow(("total", currency, total.lines, total.amount_minor, total.fee_minor, net_minor))
-    writer.writerow(("trailer", sequence, lines))
+        writer.writerow(("total", currency, total.lines, total.amount_minor, total.fee_minor, total.net_minor))
+    writer.writerow(("trailer", sequence, number))
     yield text.getvalue()
 
 
-def _line(line: int, capture: Booking, totals: dict[str, _Total]) -> tuple[object, ...]:
-    assert capture.amount_minor is not None
-    assert capture.currency is not None
-    fee = fee_minor(capture.amount_minor)
-    total = totals.setdefault(capture.currency, _Total())
-    total.lines += 1
-    total.amount_minor += capture.amount_minor
-    total.fee_minor += fee
+def _row(number: int, line: Line) -> tuple[object, ...]:
     return (
-        line,
-        capture.processor_reference,
-        capture.reference,
-        capture.kind,
-        capture.amount_minor,
-        capture.currency,
-        fee,
-        capture.amount_minor - fee,
-        capture.currency,
-        rfc3339(capture.at_micros),
+        number,
+        line.processor_reference,
+        line.reference,
+        line.kind,
+        line.amount_minor,
+        line.currency,
+        line.fee_minor,
+        line.net_minor,
+        line.currency,
+        rfc3339(line.at_micros),
     )

@@ -56,7 +56,8 @@ def compose(options: StackOptions, layout: Layout) -> Composition:
         keys = {"access_key": credentials.s3_access_key, "secret_key": credentials.s3_secret_key}
         items.append(s3.s3_child(layout, ports=ports, **keys))
     if Part.CARD_NETWORK in parts:
-        items.append(services.card_network_child(options, layout=layout, port=ports["card-network"]))
+        network_ports = {"port": ports["card-network"], "iso_port": ports["card-network-iso"]}
+        items.append(services.card_network_child(options, layout=layout, **network_ports))
     links += [(name, ports[f"{name}-proxied"], ports[name]) for name in _proxied(options)]
     if options.proxied:
         items.insert(0, services.proxy_child(links, control=ports["proxy"]))
@@ -77,6 +78,7 @@ def _port_names(options: StackOptions) -> Iterator[str]:
         yield from s3.PORT_NAMES
     if Part.CARD_NETWORK in options.parts:
         yield "card-network"
+        yield "card-network-iso"
     yield from (process.name for process in services.service_processes(options))
     yield from (f"{name}-proxied" for name in _proxied(options))
     if options.proxied:
@@ -84,13 +86,22 @@ def _port_names(options: StackOptions) -> Iterator[str]:
 
 
 def _proxied(options: StackOptions) -> list[str]:
-    """The parts, Kafka aside, that have a second address behind a proxy."""
-    return [str(part) for part in (Part.POSTGRES, Part.CARD_NETWORK) if options.proxied and part in options.parts]
+    """The servers, Kafka aside, that have a second address behind a proxy."""
+    servers = (
+        (Part.POSTGRES, "postgres"),
+        (Part.CARD_NETWORK, "card-network"),
+        (Part.CARD_NETWORK, "card-network-iso"),
+    )
+    return [name for part, name in servers if options.proxied and part in options.parts]
 
 
 def _through_proxies(options: StackOptions, environment: dict[str, str], ports: dict[str, int]) -> dict[str, str]:
     """What Paystream's processes are told instead, so that they come through the proxies."""
-    names = {"postgres": "PAYSTREAM_POSTGRES_URI", "card-network": "PAYSTREAM_CARD_NETWORK_URL"}
+    names = {
+        "postgres": "PAYSTREAM_POSTGRES_URI",
+        "card-network": "PAYSTREAM_CARD_NETWORK_URL",
+        "card-network-iso": services.ISO8583_ADDRESS,
+    }
     return {
         names[name]: environment[names[name]].replace(f":{ports[name]}", f":{ports[f'{name}-proxied']}")
         for name in _proxied(options)
@@ -108,12 +119,16 @@ def _addresses(
     def url(name: str) -> str:
         return f"http://127.0.0.1:{ports[name]}"
 
+    def address(name: str) -> str:
+        return f"127.0.0.1:{ports[name]}"
+
     processes = services.service_processes(options)
     return Addresses(
         kafka=kafka_address,
         postgres=postgres_uri,
         s3=url("s3") if Part.S3 in options.parts else None,
         card_network=url("card-network") if Part.CARD_NETWORK in options.parts else None,
+        card_network_iso8583=address("card-network-iso") if Part.CARD_NETWORK in options.parts else None,
         ingress_processes=tuple(url(process.name) for process in processes if process.part is Part.INGRESS),
         services={process.name: url(process.name) for process in processes},
         api_key=credentials.api_key,
@@ -124,11 +139,12 @@ def _addresses(
 
 
 def _environment(addresses: Addresses, credentials: Credentials, *, partitions: int, brokers: int) -> dict[str, str]:
-    """What every Paystream process is told; what a partial stack lacks is left out."""
+    """What Paystream's processes are told; what a partial stack lacks is left out."""
     settings = {
         "PAYSTREAM_KAFKA_BOOTSTRAP": addresses.kafka,
         "PAYSTREAM_POSTGRES_URI": addresses.postgres,
         "PAYSTREAM_CARD_NETWORK_URL": addresses.card_network,
+        services.ISO8583_ADDRESS: addresses.card_network_iso8583,
         "PAYSTREAM_PUBLIC_URL": addresses.ingress,
         "PAYSTREAM_API_KEYS": f"{addresses.api_key}={services.MERCHANT}",
         "PAYSTREAM_CLIENT_SECRET_KEY": credentials.client_secret_key,

@@ -20,6 +20,8 @@ class Addresses:
     postgres: str | None = field(default=None, repr=False)
     s3: str | None = None
     card_network: str | None = None
+    card_network_iso8583: str | None = None
+    """host:port"""
     ingress_processes: tuple[str, ...] = ()
     services: dict[str, str] = field(default_factory=dict)
     """Process name -> URL of its /healthz, /readyz and /metrics."""
@@ -38,6 +40,7 @@ class Addresses:
         content = {
             "ingress": self.ingress,
             "card_network": self.card_network,
+            "card_network_iso8583": self.card_network_iso8583,
             "s3": self.s3,
             "kafka": self.kafka,
             "postgres": self.postgres,

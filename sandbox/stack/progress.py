@@ -72,6 +72,7 @@ class Progress:
         places = {
             "ingress": addresses.ingress,
             "card network": addresses.card_network,
+            "  ISO 8583": addresses.card_network_iso8583,
             "S3": addresses.s3,
             "Kafka": addresses.kafka,
             "PostgreSQL": addresses.postgres and _without_password(addresses.postgres),

@@ -14,9 +14,20 @@ from sandbox.stack.options import FLOWS, Part, StackOptions
 from sandbox.stack.probes import http_answers
 from sandbox.stack.spec import ChildSpec, StopStage, TaskSpec
 
-__all__ = ["MERCHANT", "ServiceProcess", "card_network_child", "paystream_items", "proxy_child", "service_processes"]
+__all__ = [
+    "ISO8583_ADDRESS",
+    "MERCHANT",
+    "ServiceProcess",
+    "card_network_child",
+    "paystream_items",
+    "proxy_child",
+    "service_processes",
+]
 
 MERCHANT = "mer_demo"
+ISO8583_ADDRESS = "PAYSTREAM_ISO8583_ADDRESS"
+# Who is told where the card network speaks ISO 8583: those who call it, and who routes to it.
+_ISO8583_USERS = ("ingress", "processing", "reconciliation")
 SERVICE_STOP_SECONDS = 10.0
 # A flow that restores a large state is not ready before it has read all of it.
 SERVICE_READY_WITHIN_SECONDS = 180.0
@@ -49,14 +60,15 @@ def _process(name: str, arguments: tuple[str, ...], instance: int, part: Part) -
     return ServiceProcess(name=name + suffix, arguments=arguments, instance=instance, part=part)
 
 
-def card_network_child(options: StackOptions, *, layout: Layout, port: int) -> ChildSpec:
-    """The simulated card network, with its ledger in a file of the stack's directory."""
+def card_network_child(options: StackOptions, *, layout: Layout, port: int, iso_port: int) -> ChildSpec:
+    """The simulated card network on its ports for HTTP and ISO 8583, with its ledger in the stack's directory."""
     data = options.data.get("card-network", layout.directory) / "card-network"
     data.mkdir(mode=0o700, exist_ok=True)
     return ChildSpec(
         name="card-network",
         command=(
             *(sys.executable, "-m", "sandbox.card_network", "--host", "127.0.0.1", "--port", str(port)),
+            *("--iso-port", str(iso_port)),
             *("--database", str(data / "ledger.sqlite"), *options.card_network_arguments),
         ),
         probe=http_answers(f"http://127.0.0.1:{port}/readyz"),
@@ -79,7 +91,8 @@ def paystream_items(
     options: StackOptions, *, environment: Mapping[str, str], ports: dict[str, int], infrastructure: frozenset[str]
 ) -> list[ChildSpec | TaskSpec]:
     """Topics, migrations, flows and ingress; `infrastructure` names what they need of the stack's other parts."""
-    shared = {**environment, **options.environment}
+    everything = {**environment, **options.environment}
+    shared = {key: value for key, value in everything.items() if key != ISO8583_ADDRESS}
     items: list[ChildSpec | TaskSpec] = []
     if Part.TOPICS in options.parts:
         items.append(_task("topics", ("topics", "create"), shared, infrastructure & kafka_names(infrastructure)))
@@ -87,7 +100,13 @@ def paystream_items(
         items.append(_task("migrations", ("migrate",), shared, infrastructure & {"database"}))
     prepared = infrastructure | {item.name for item in items}
     items.extend(
-        _child(process, shared, port=ports[process.name], after=prepared) for process in service_processes(options)
+        _child(
+            process,
+            everything if process.arguments[-1] in _ISO8583_USERS else shared,
+            port=ports[process.name],
+            after=prepared,
+        )
+        for process in service_processes(options)
     )
     return items
 

@@ -74,6 +74,10 @@ class RunningStack:
         return str(self.description["card_network"])
 
     @property
+    def card_network_iso8583(self) -> str:
+        return str(self.description["card_network_iso8583"])
+
+    @property
     def ingress(self) -> str:
         return str(self.description["ingress"])
 

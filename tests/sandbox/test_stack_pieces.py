@@ -169,6 +169,33 @@ def test_the_whole_stack_is_composed_with_all_addresses(layout: Layout) -> None:
     assert description["kafka"].count(",") == 2
 
 
+def test_the_card_network_has_a_port_for_each_protocol(layout: Layout) -> None:
+    options = StackOptions(directory=layout.directory, parts=frozenset({Part.CARD_NETWORK}), proxied=True)
+    composition = compose(options, layout)
+    proxy, network = composition.items
+    assert isinstance(proxy, ChildSpec)
+    assert isinstance(network, ChildSpec)
+    address = composition.addresses.describe({})["card_network_iso8583"]
+    assert network.command[network.command.index("--iso-port") + 1] == address.removeprefix("127.0.0.1:")
+    links = dict(argument.split("=") for argument in proxy.command if "=" in argument)
+    assert links.keys() == {"card-network", "card-network-iso"}
+    assert links["card-network-iso"].endswith(address.removeprefix("127.0.0.1"))
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_those_who_call_by_iso8583_are_told_where(layout: Layout, proxied: bool) -> None:
+    options = StackOptions(directory=layout.directory, proxied=proxied, ingress_processes=2)
+    composition = compose(options, layout)
+    told = {
+        item.name: item.environment["PAYSTREAM_ISO8583_ADDRESS"]
+        for item in composition.items
+        if "PAYSTREAM_ISO8583_ADDRESS" in item.environment
+    }
+    assert told.keys() == {"ingress", "ingress-2", "flow-processing", "flow-reconciliation"}
+    (address,) = set(told.values())
+    assert (address == composition.addresses.card_network_iso8583) is not proxied
+
+
 def test_services_stop_before_what_they_depend_on(layout: Layout) -> None:
     children = [item for item in compose(StackOptions(), layout).items if hasattr(item, "stop_stage")]
     stages = {child.name: child.stop_stage for child in children}

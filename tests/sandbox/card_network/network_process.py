@@ -1,4 +1,4 @@
-"""The card network as its users meet it: a process on a free port, asked over HTTP."""
+"""The card network as its users meet it: a process on free ports, asked over HTTP (and ISO 8583: `iso_client`)."""
 
 import os
 import signal
@@ -36,6 +36,7 @@ class NetworkProcess:
         self.database = database
         self.options = options
         self.port = free_port()
+        self.iso_port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.base_url, timeout=10)
         self.process: subprocess.Popen[bytes] | None = None
@@ -53,6 +54,7 @@ class NetworkProcess:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "sandbox.card_network", "--port", str(self.port)]
+        command += ["--iso-port", str(self.iso_port)]
         environment = {**os.environ, "PYTHONPATH": str(_REPOSITORY)}
         self.process = subprocess.Popen(
             [*command, "--database", str(self.database), *self.options], env=environment, cwd=_REPOSITORY

@@ -5,16 +5,18 @@ from sandbox.card_network.cards import CARDS, holds_card_number
 
 def test_every_test_card_has_a_real_number_of_its_own() -> None:
     numbers = [card.number for card in CARDS.values()]
-    assert len(set(numbers)) == len(numbers) == 11
+    assert len(set(numbers)) == len(numbers) == 21
     assert all(holds_card_number(number) for number in numbers)
 
 
 def test_the_usual_tokens_have_the_usual_last_digits() -> None:
-    assert {token: card.last4 for token, card in list(CARDS.items())[:5]} == {
+    assert {token: card.last4 for token, card in list(CARDS.items())[:7]} == {
         "tok_visa": "4242",
         "tok_chargeDeclined": "0002",
         "tok_chargeDeclinedInsufficientFunds": "9995",
         "tok_chargeDeclinedProcessingError": "0119",
+        "tok_chargeDeclinedExpiredCard": "0069",
+        "tok_chargeDeclinedIncorrectCvc": "0127",
         "tok_threeDSecureRequired": "3220",
     }
 

@@ -32,8 +32,12 @@ def captured(
     return decisions.capture(request, authorization=authorization, declined_by_fault=fault, at_micros=at)
 
 
-def voided(authorization: Booking | None, *, fault: bool = False, at: int = AT) -> Decision:
-    request = VoidRequest(reference="tx_v", payment_intent="pi_1", authorization_reference="tx_a")
+def voided(
+    authorization: Booking | None, *, remaining: int | None = None, fault: bool = False, at: int = AT
+) -> Decision:
+    request = VoidRequest(
+        reference="tx_v", payment_intent="pi_1", authorization_reference="tx_a", remaining_minor=remaining
+    )
     return decisions.void(request, authorization=authorization, declined_by_fault=fault, at_micros=at)
 
 
@@ -48,6 +52,8 @@ DECLINED = authorized("tok_chargeDeclined")
 CAPTURED = after(captured(HELD))
 VOIDED = after(voided(HELD))
 CHALLENGE_VOIDED = after(voided(CHALLENGED))
+DROPPED = authorized("tok_authorizationGone")
+REDUCED = after(voided(HELD, remaining=400))
 
 
 def test_an_approval_holds_the_money_for_seven_days() -> None:
@@ -62,7 +68,11 @@ def test_an_approval_holds_the_money_for_seven_days() -> None:
         ("tok_chargeDeclined", "declined", "card_declined", "generic_decline"),
         ("tok_chargeDeclinedInsufficientFunds", "declined", "card_declined", "insufficient_funds"),
         ("tok_chargeDeclinedProcessingError", "declined", "processing_error", None),
+        ("tok_chargeDeclinedExpiredCard", "declined", "card_declined", "expired_card"),
+        ("tok_chargeDeclinedIncorrectCvc", "declined", "card_declined", "incorrect_cvc"),
         ("tok_threeDSecureRequired", "challenge", None, None),
+        ("tok_partialApproval", "approved", None, None),
+        ("tok_shortHold", "approved", None, None),
         ("tok_timeoutThenApproved", "approved", None, None),
         ("tok_timeoutThenDeclined", "declined", "card_declined", "generic_decline"),
         ("tok_arrivesLate", "approved", None, None),
@@ -75,6 +85,75 @@ def test_each_card_has_its_verdict(token: str, status: str, code: str | None, de
     booking = authorized(token)
     assert (booking.status, booking.code, booking.decline_code) == (status, code, decline_code)
     assert (booking.hold is Hold.held) is (status == "approved")
+
+
+@pytest.mark.parametrize(("amount", "approved"), [(1000, 500), (1001, 500), (1, 1)])
+def test_a_partial_approval_holds_half_of_the_amount(amount: int, approved: int) -> None:
+    request = AuthorizationRequest(
+        reference="tx_a", payment_intent="pi_1", amount_minor=amount, currency="usd", token="tok_partialApproval"
+    )
+    booking = decisions.authorize(
+        request,
+        card=CARDS[request.token],
+        voided_before_arrival=False,
+        declined_by_fault=False,
+        at_micros=AT,
+    )
+    assert (booking.amount_minor, booking.requested_minor, booking.hold) == (approved, amount, Hold.held)
+
+
+def test_a_hold_that_was_dropped_is_approved_and_gone() -> None:
+    assert (DROPPED.status, DROPPED.capture_before_micros) == (Status.approved, EXPIRED_AT)
+    for decision in (captured(DROPPED), voided(DROPPED), voided(DROPPED, remaining=1)):
+        assert decision.authorization is None
+        assert decision.booking.code == Code.authorization_expired
+        assert decision.booking.authorization_state is AuthorizationState.gone
+
+
+def test_where_nobody_can_be_challenged_the_card_is_declined() -> None:
+    request = AuthorizationRequest(
+        reference="tx_a", payment_intent="pi_1", amount_minor=5, currency="usd", token="tok_threeDSecureRequired"
+    )
+    booking = decisions.authorize(
+        request,
+        card=CARDS[request.token],
+        voided_before_arrival=False,
+        declined_by_fault=False,
+        at_micros=AT,
+        can_challenge=False,
+    )
+    assert (booking.status, booking.code, booking.hold) == (
+        Status.declined,
+        Code.authentication_required,
+        Hold.none,
+    )
+
+
+def test_a_void_of_a_part_leaves_the_rest_held() -> None:
+    decision = voided(HELD, remaining=400)
+    assert (decision.booking.status, decision.booking.amount_minor) == (Status.approved, 600)
+    assert (REDUCED.amount_minor, REDUCED.requested_minor, REDUCED.hold) == (400, 1000, Hold.held)
+    assert captured(REDUCED, amount=401).booking.code == Code.amount_exceeds_authorized
+    assert captured(REDUCED, amount=400).booking.status is Status.approved
+    assert voided(REDUCED).booking.amount_minor == 400
+
+
+@pytest.mark.parametrize(
+    ("authorization", "remaining", "code", "state"),
+    [
+        (HELD, 1000, Code.amount_exceeds_authorized, "open"),
+        (CHALLENGED, 1, Code.authorization_not_approved, "open"),
+        (CAPTURED, 1, Code.authorization_captured, "captured"),
+        (VOIDED, 1, Code.authorization_voided, "gone"),
+        (None, 1, Code.authorization_not_found, "gone"),
+    ],
+)
+def test_a_void_of_a_part_is_refused_by_name(
+    authorization: Booking | None, remaining: int, code: Code, state: str
+) -> None:
+    decision = voided(authorization, remaining=remaining)
+    assert decision.authorization is None
+    assert (decision.booking.code, decision.booking.authorization_state) == (code, state)
 
 
 def test_a_void_that_came_first_refuses_even_a_challenge() -> None:

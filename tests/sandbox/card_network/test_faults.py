@@ -5,7 +5,7 @@ import pytest
 
 from sandbox.card_network.booking import Kind
 from sandbox.card_network.cards import Delivery
-from sandbox.card_network.faults import Dice, Fault, FaultPlan
+from sandbox.card_network.faults import Dice, Fault, FaultPlan, LinkFault
 
 
 def test_without_rates_nothing_goes_wrong() -> None:
@@ -36,6 +36,21 @@ def test_the_rates_can_be_kept_to_one_kind() -> None:
     assert dice.throw(Kind.capture).delivery is Delivery.hang
 
 
+def test_the_faults_of_the_link_are_thrown_besides() -> None:
+    plan = FaultPlan(iso_other_connection_rate=0.25, iso_doubt_rate=0.5, iso_response_codes=("09", "68"), seed=3)
+    dice = Dice(plan)
+    faults = [dice.throw_link(Kind.authorization) for _ in range(20_000)]
+    assert sum(fault.other_connection for fault in faults) / len(faults) == pytest.approx(0.25, abs=0.02)
+    codes = Counter(fault.doubtful_code for fault in faults)
+    assert {code: codes[code] / len(faults) for code in ("09", "68")} == {
+        "09": pytest.approx(0.25, abs=0.02),
+        "68": pytest.approx(0.25, abs=0.02),
+    }
+    assert sum(fault.loses_request for fault in faults) / len(faults) == pytest.approx(0.25, abs=0.02)
+    assert not any(fault.loses_request for fault in faults if fault.doubtful_code is None)
+    assert Dice(FaultPlan()).throw_link(Kind.void) == LinkFault()
+
+
 def test_a_change_keeps_the_rest() -> None:
     dice = Dice(FaultPlan(reset_rate=0.5, late_seconds=3))
     plan = dice.change({"timeout_rate": 0.25, "kinds": ["void"]})
@@ -53,6 +68,8 @@ def test_a_change_keeps_the_rest() -> None:
         {"kinds": ["refund"]},
         {"timeout_rate": 0.9},  # with the reset rate more than one
         {"hang_seconds": -1},
+        {"iso_response_codes": []},
+        {"iso_response_codes": ["9"]},
     ],
 )
 def test_a_bad_change_changes_nothing(changes: dict[str, object]) -> None:

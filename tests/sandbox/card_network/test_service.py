@@ -7,7 +7,17 @@ import pytest
 
 from .network_process import NetworkProcess, unique
 
-LEDGER_FIELDS = ["reference", "payment_intent", "type", "status", "amount_minor", "currency", "at", "requests"]
+LEDGER_FIELDS = [
+    "reference",
+    "payment_intent",
+    "type",
+    "status",
+    "amount_minor",
+    "currency",
+    "at",
+    "requests",
+    "processor",
+]
 
 
 def test_an_authorization_is_approved_and_booked(network: NetworkProcess) -> None:
@@ -36,6 +46,7 @@ def test_an_authorization_is_approved_and_booked(network: NetworkProcess) -> Non
         "currency": "usd",
         "at": "",
         "requests": 1,
+        "processor": "cardnet",
     }
     assert row["at"].endswith("Z")
     assert network.look_up(answer["reference"]) == answer
@@ -96,6 +107,43 @@ def test_a_void_releases_the_hold(network: NetworkProcess) -> None:
     row = network.row(answer["reference"])
     assert row is not None
     assert (row["type"], row["amount_minor"], row["currency"]) == ("void", 1999, "usd")
+
+
+def test_a_part_of_a_hold_is_released(network: NetworkProcess) -> None:
+    reference = network.authorize()["reference"]
+    body: dict[str, object] = {
+        "reference": unique(),
+        "payment_intent": "pi_1",
+        "authorization_reference": reference,
+        "remaining_minor": 500,
+    }
+    assert network.post("/voids", body) == network.post("/voids", body)
+    assert network.client.post("/voids", json={**body, "remaining_minor": 400}).status_code == 409
+    row = network.row(body["reference"])
+    assert row is not None
+    assert (row["status"], row["amount_minor"], row["requests"]) == ("approved", 1499, 2)
+    assert network.capture(reference, amount_minor=501)["code"] == "amount_exceeds_authorized"
+    assert network.capture(reference, amount_minor=500)["status"] == "approved"
+
+
+def test_a_partial_approval_says_what_is_held(network: NetworkProcess) -> None:
+    body = network.authorization("tok_partialApproval")
+    answer = network.post("/authorizations", body)
+    assert (answer["status"], answer["amount_minor"]) == ("approved", 999)
+    assert network.post("/authorizations", body) == answer
+    assert network.capture(answer["reference"], amount_minor=1000)["authorization_state"] == "open"
+
+
+def test_a_hold_may_be_gone_before_it_is_captured(network: NetworkProcess) -> None:
+    answer = network.authorize("tok_authorizationGone")
+    assert answer["status"] == "approved"
+    capture = network.capture(answer["reference"])
+    assert (capture["code"], capture["authorization_state"]) == ("authorization_expired", "gone")
+
+
+def test_a_short_hold_is_told(network: NetworkProcess) -> None:
+    left = datetime.fromisoformat(network.authorize("tok_shortHold")["capture_before"]) - datetime.now(UTC)
+    assert 0 < left.total_seconds() <= 10
 
 
 def test_more_than_was_held_is_not_captured(network: NetworkProcess) -> None:
@@ -190,7 +238,11 @@ def test_the_settlement_report_has_todays_captures(network: NetworkProcess) -> N
         "975",
         "usd",
     ]
-    approved = [row for row in network.ledger() if row["type"] == "capture" and row["status"] == "approved"]
+    approved = [
+        row
+        for row in network.ledger()
+        if (row["processor"], row["type"], row["status"]) == ("cardnet", "capture", "approved")
+    ]
     assert lines[-1].split(",")[2] == str(len(approved))
 
 
@@ -208,6 +260,13 @@ def test_the_settlement_report_has_todays_captures(network: NetworkProcess) -> N
         ("GET", "/nothing", b"", 404),
         ("GET", "/settlement-report", b"", 400),
         ("GET", "/settlement-report?date=yesterday", b"", 400),
+        ("GET", "/settlement-report?date=2026-10-20&processor=nobody", b"", 400),
+        ("GET", "/settlements/nobody/2026-10-20.csv", b"", 404),
+        ("GET", "/settlements/cardnet/2026-10-20.xml", b"", 404),
+        ("GET", "/settlements/cardnet/20.csv", b"", 400),
+        ("POST", "/settlement/adjustments", b"{}", 400),
+        ("POST", "/clock", b'{"advance_seconds":-1}', 400),
+        ("POST", "/clock", b"[]", 400),
         ("GET", "/challenges/cn_none", b"", 404),
         ("POST", "/challenges/cn_none", b"outcome=complete", 404),
     ],

@@ -149,6 +149,35 @@ def test_declines_by_chance_leave_the_authorization_open(network: NetworkProcess
     assert network.capture(reference)["status"] == "approved"
 
 
+@pytest.mark.parametrize(
+    ("token", "path"), [("tok_captureTimesOutOnce", "/captures"), ("tok_voidTimesOutOnce", "/voids")]
+)
+def test_a_capture_or_void_times_out_once(network: NetworkProcess, token: str, path: str) -> None:
+    authorization = network.authorize(token)
+    assert authorization["status"] == "approved"
+    body = {"reference": unique(), "payment_intent": "pi_1", "authorization_reference": authorization["reference"]}
+    if path == "/captures":
+        body |= {"amount_minor": 1999, "currency": "usd"}
+    with pytest.raises(httpx.TransportError):
+        network.client.post(path, json=body)
+    assert wait_for_row(network, body["reference"])["status"] == "approved"
+    assert network.post(path, body)["status"] == "approved"
+
+
+def test_an_answer_of_another_names_another(network: NetworkProcess) -> None:
+    body = network.authorization("tok_answerOfAnother")
+    assert network.post("/authorizations", body)["reference"] == "tx_of_nobody"
+    assert network.post("/authorizations", body)["reference"] == body["reference"]
+
+
+def test_what_is_lost_can_be_the_request_or_its_answer_for_certain(network: NetworkProcess) -> None:
+    for share, booked in ((1, False), (0, True)):
+        body = network.authorization()
+        with faults(network, timeout_rate=1, lost_request_share=share), pytest.raises(httpx.TransportError):
+            network.client.post("/authorizations", json=body)
+        assert (network.row(body["reference"]) is not None) is booked
+
+
 def test_an_answer_twice_is_two_answers_on_the_wire(network: NetworkProcess) -> None:
     body = network.authorization()
     with faults(network, duplicate_rate=1), ask_raw(network, body) as connection:
@@ -178,6 +207,7 @@ def test_the_plan_in_force_can_be_read(network: NetworkProcess) -> None:
 
 def test_the_command_line_sets_the_plan(tmp_path: Path) -> None:
     options = "--latency-ms 5 --timeout-rate 0.1 --reset-rate 0.2 --duplicate-rate 0.3 --decline-rate 0.4 --seed 9"
+    options += " --iso-doubt-rate 0.1 --iso-response-codes 09,96"
     with NetworkProcess(tmp_path / "ledger.sqlite", *options.split()) as network:
         plan = network.client.get("/faults").json()
     del plan["kinds"]
@@ -191,4 +221,9 @@ def test_the_command_line_sets_the_plan(tmp_path: Path) -> None:
         "late_seconds": 90,
         "slow_seconds": 2,
         "hang_seconds": 60,
+        "short_hold_seconds": 10,
+        "lost_request_share": 0.5,
+        "iso_other_connection_rate": 0,
+        "iso_doubt_rate": 0.1,
+        "iso_response_codes": ["09", "96"],
     }

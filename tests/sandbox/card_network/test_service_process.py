@@ -116,6 +116,9 @@ def test_without_deduplication_an_authorization_holds_again(tmp_path: Path) -> N
     [
         (["--timeout-rate", "2"], "timeout_rate"),
         (["--timeout-rate", "0.6", "--reset-rate", "0.6"], "add up to more than 1"),
+        (["--iso-response-codes", "9"], "iso_response_codes"),
+        (["--settlement-cut-off", "soon"], "Invalid isoformat"),
+        (["--settlement-cut-off", "17:00", "--settlement-time-zone", "Mars/Olympus"], "no time zone"),
         (["--database", "/nowhere/at/all/ledger.sqlite"], "cannot be opened"),
     ],
 )

@@ -1,5 +1,7 @@
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,16 @@ def test_a_caller_who_leaves_does_not_unbook(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert references(ledger) == ["tx_1"]
+
+
+def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    Ledger(path)
+    Ledger(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(sqlite3.DatabaseError, match="another version"):
+        Ledger(path)
 
 
 def test_the_order_goes_on_after_a_restart(tmp_path: Path) -> None:
