@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from tests.harness.driver import FakeClock, FlowDriver
 from tests.topology.domain.script import START, Payment
 from topology.calls.engine import FinishedCall, Order
 from topology.processing import FLOW, ProcessingConfig, ProcessingSide, build
-from topology.processors import Answer, Call, Capabilities, Cause, Departure
+from topology.processors import Answer, Call, Capabilities, Cause, Departure, Lease
 
 __all__ = [
     "APPROVED",
@@ -63,6 +63,9 @@ class StubProcessor:
     def __init__(self, name: str, capabilities: Capabilities | None = DEDUPLICATES) -> None:
         self.name = name
         self.capabilities = capabilities
+
+    def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
+        return {}
 
     async def open(self) -> None:
         raise AssertionError
