@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from schemas.identifiers import PaymentIntentId
 from schemas.processing import (
@@ -26,6 +26,7 @@ from schemas.processing import (
 from schemas.times import Micros
 
 __all__ = [
+    "OF_AUTHORIZATION",
     "Answer",
     "Call",
     "Capabilities",
@@ -37,6 +38,10 @@ __all__ = [
     "Processor",
     "boot_seconds",
 ]
+
+
+OF_AUTHORIZATION: Final = "authorization."
+"""What the names of an authorization's data begin with where they travel with a capture or void, beside its own."""
 
 
 class Cause(StrEnum):
