@@ -59,7 +59,10 @@ def message_in(body: bytes) -> Message:
         where = _where(error)
     else:
         if decoded["t"].isdecimal():
-            return Message(decoded["t"], {int(name): value for name, value in decoded.items() if name.isdecimal()})
+            fields = {int(name): value for name, value in decoded.items() if name.isdecimal()}
+            # The second bitmap, which is no data element though it has a number.
+            fields.pop(1, None)
+            return Message(decoded["t"], fields)
         where = "t"
     # Raised out here, so that it does not carry the library's error, which holds the bytes, as its context.
     raise BadFrame(f"no message: field {where}")
