@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -58,14 +58,15 @@ class BootClock:
 
 
 class StubProcessor:
-    """A processor that is never called; only its name and promises count (None: it has not said)."""
+    """A processor that is never called; only its name, its promises (None: it has not said) and what it prepares."""
 
     def __init__(self, name: str, capabilities: Capabilities | None = DEDUPLICATES) -> None:
         self.name = name
         self.capabilities = capabilities
+        self.prepares: Callable[[InFlightCall, Lease], Mapping[str, str]] = lambda _asked, _lease: {}
 
     def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
-        return {}
+        return self.prepares(asked, lease)
 
     async def open(self) -> None:
         raise AssertionError
