@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from schemas.bounds import AMOUNT_MINOR_MAX
 from schemas.identifiers import PaymentIntentId
 from schemas.money import CURRENCIES
 from schemas.processing import CallKind, InFlightCall
@@ -121,8 +122,9 @@ def test_what_cannot_be_said_is_refused_by_name(entry: InFlightCall, cause: Caus
     assert refused.value.cause is cause
 
 
-def test_the_largest_amount_is_said_in_full() -> None:
-    assert message(asked(amount_minor=999_999_999_999)).get(4) == "999999999999"
+def test_the_largest_amount_that_ingress_takes_is_said_in_full() -> None:
+    assert message(asked(amount_minor=AMOUNT_MINOR_MAX)).get(4) == "999999999999"
+    assert AMOUNT_MINOR_MAX == 999_999_999_999
 
 
 @pytest.mark.parametrize("kind", [CallKind.authorize, CallKind.capture, CallKind.void])
