@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from paystream.settings import Settings
+from paystream.settings import Settings, SettingsError
 from topology.kafka import FlowSpec, FlowStatus, KafkaConfig, NoSide, Side, StartOffsets, plain_producer, run_flow
 from topology.kafka.flow import BuildFlow
 from topology.serving import serve_health
@@ -146,8 +146,10 @@ def _processors(settings: Settings, *, iso8583_connections: int | None = None) -
 
 
 def _iso8583(settings: Settings, *, connections: int) -> Processor:
-    from topology.processors.iso8583 import Acquirer, Iso8583Config, Iso8583Processor
+    from topology.processors.iso8583 import SHARDS_MAX, Acquirer, Iso8583Config, Iso8583Processor
 
+    if settings["partitions"] > SHARDS_MAX:
+        raise SettingsError([f"PAYSTREAM_PARTITIONS: DE 37 of ISO 8583 tells at most {SHARDS_MAX} partitions apart."])
     host, port = settings["iso8583_address"]
     acquirer = Acquirer(
         id=settings["iso8583_acquirer_id"],

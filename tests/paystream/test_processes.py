@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from paystream import processes
-from paystream.settings import load
+from paystream.settings import SettingsError, load
 from topology.kafka import FlowStatus, Side, StateStore
 
 
@@ -66,9 +67,10 @@ def accepting() -> Iterator[tuple[int, list[str]]]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
+            with connection, contextlib.suppress(OSError):
                 connection.settimeout(5.0)
-                heard.append(connection.recv(6)[2:].decode())
+                if message := connection.recv(6):
+                    heard.append(message[2:].decode())
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=accept, args=(listener,))
@@ -124,3 +126,14 @@ def test_ingress_knows_the_processors_that_are_configured(
     environment = {"PAYSTREAM_API_KEYS": "k=mer_a", "PAYSTREAM_CLIENT_SECRET_KEY": "k1:" + "ab" * 32, **address}
     processes.run_ingress(load(environment, required=()))
     assert [config.processors for config in served] == [known]
+
+
+def test_more_partitions_than_iso_8583_can_number_are_refused_at_start() -> None:
+    environment = {
+        "PAYSTREAM_CARD_NETWORK_URL": "http://127.0.0.1:1",
+        "PAYSTREAM_PUBLIC_URL": "http://127.0.0.1:1",
+        "PAYSTREAM_ISO8583_ADDRESS": "127.0.0.1:1",
+        "PAYSTREAM_PARTITIONS": "1297",
+    }
+    with pytest.raises(SettingsError, match="1296"):
+        processes.run_processing(load(environment, required=()))

@@ -7,6 +7,7 @@ call becomes and what its answer means; `matching`, `link` and `pool` carry mess
 from __future__ import annotations
 
 from topology.processors.iso8583.messages import Acquirer
+from topology.processors.iso8583.numbers import SHARDS_MAX
 from topology.processors.iso8583.processor import Iso8583Config, Iso8583Processor
 
-__all__ = ["Acquirer", "Iso8583Config", "Iso8583Processor"]
+__all__ = ["SHARDS_MAX", "Acquirer", "Iso8583Config", "Iso8583Processor"]
