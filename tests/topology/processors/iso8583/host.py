@@ -137,6 +137,10 @@ class Host:
             while not condition():
                 await asyncio.sleep(0.005)
 
+    async def until_accepted(self, connections: int) -> None:
+        """Wait until so many connections have been made, since the beginning."""
+        await self.until(lambda: self.accepted >= connections)
+
     async def end(self) -> None:
         for task in list(self._tasks):
             task.cancel()
@@ -144,10 +148,15 @@ class Host:
 
 
 @asynccontextmanager
-async def hosting(behave: Behaviour = approve, *, network_code: str | None = "00") -> AsyncIterator[Host]:
-    """A host on a free port of this machine."""
+async def hosting(
+    behave: Behaviour = approve, *, network_code: str | None = "00", receive_buffer_bytes: int | None = None
+) -> AsyncIterator[Host]:
+    """A host on a free port of this machine; the kernel takes in no more for it than that, where it is said."""
     host = Host(behave, network_code)
-    server = await asyncio.start_server(host.accept, "127.0.0.1", 0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    if receive_buffer_bytes is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    server = await asyncio.start_server(host.accept, sock=listener)
     host.port = server.sockets[0].getsockname()[1]
     try:
         yield host

@@ -86,9 +86,10 @@ def test_no_log_line_shows_card_data(garbled: bool, caplog: pytest.LogCaptureFix
             assert PAN not in repr(answer)
             for code in ("91", None):
                 host.network_code = code
-                host.connections[0].reset()
-                await host.until(lambda: not host.connections)
                 await host.until(lambda: host.connections)
+                accepted = host.accepted
+                host.connections[0].reset()
+                await host.until_accepted(accepted + 1)
 
     with caplog.at_level(logging.DEBUG):
         run(test())

@@ -80,7 +80,8 @@ def test_a_connection_that_breaks_ends_no_wait() -> None:
             call = asyncio.create_task(make(processor, a_call(CallKind.capture)))
             await host.until(lambda: host.asked)
             host.asked[0].connection.reset()
-            await host.until(lambda: host.accepted == 2 and host.connections and host.connections[0].signed_on)
+            await host.until_accepted(2)
+            await host.until(lambda: len(host.connections) == 1 and host.connections[0].signed_on)
             host.asked[0].answer(on=host.connections[0])
             assert (await call).outcome is Outcome.approved
             assert len(host.asked) == 1
