@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from paystream.settings import Settings
+from paystream.settings import Settings, SettingsError
 from topology.kafka import FlowSpec, FlowStatus, KafkaConfig, NoSide, Side, StartOffsets, plain_producer, run_flow
 from topology.kafka.flow import BuildFlow
 from topology.serving import serve_health
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["FLOWS", "run_ingress"]
 
 CARD_NETWORK = "cardnet"
+ISO8583 = "isonet"
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 # How long the card network promises to remember a key: its contract, not a setting.
 _CARD_NETWORK_REMEMBERS_SECONDS = 7 * 86_400.0
+# The same of the ISO 8583 host's contract: for how long it knows an advice again, and how long it holds money.
+_ISO8583_REMEMBERS_SECONDS = 7 * 86_400.0
+_ISO8583_HOLDS_SECONDS = 7 * 86_400
+_ISO8583_MERCHANT = "PAYSTREAM"
 
 
 def run_ingress(settings: Settings) -> None:
@@ -43,7 +48,7 @@ def run_ingress(settings: Settings) -> None:
             public_url=settings["public_url"],
             instance=settings["instance"],
             route=settings["route"],
-            processors=(CARD_NETWORK,),
+            processors=(CARD_NETWORK, ISO8583) if settings["iso8583_address"] else (CARD_NETWORK,),
         )
     )
 
@@ -79,7 +84,8 @@ def run_reconciliation(settings: Settings) -> None:
 
     *steps, every = settings["ladder_seconds"]
     side = reconciliation.ReconciliationSide(
-        _processors(settings),
+        # The ISO 8583 host has no look-up. It may answer on any connection, so one that nobody calls on must not be.
+        _processors(settings, iso8583_connections=0),
         reconciliation.ReconciliationTimes(
             ladder_seconds=tuple(steps) or (every,),
             ladder_then_every_seconds=every,
@@ -122,7 +128,7 @@ FLOWS: dict[str, tuple[Callable[[Settings], None], tuple[str, ...]]] = {
 """Each flow by name: what runs it, and the settings that it needs besides Kafka's."""
 
 
-def _processors(settings: Settings) -> Sequence[Processor]:
+def _processors(settings: Settings, *, iso8583_connections: int | None = None) -> Sequence[Processor]:
     from topology.processors import HttpJsonProcessor, HttpProcessorConfig
 
     config = HttpProcessorConfig(
@@ -132,7 +138,37 @@ def _processors(settings: Settings) -> Sequence[Processor]:
         deduplication_seconds=_CARD_NETWORK_REMEMBERS_SECONDS,
         connections_max=settings["calls_in_flight"],
     )
-    return [HttpJsonProcessor(config)]
+    processors: list[Processor] = [HttpJsonProcessor(config)]
+    if settings["iso8583_address"]:
+        connections = settings["iso8583_connections"] if iso8583_connections is None else iso8583_connections
+        processors.append(_iso8583(settings, connections=connections))
+    return processors
+
+
+def _iso8583(settings: Settings, *, connections: int) -> Processor:
+    from topology.processors.iso8583 import SHARDS_MAX, Acquirer, Iso8583Config, Iso8583Processor
+
+    if settings["partitions"] > SHARDS_MAX:
+        raise SettingsError([f"PAYSTREAM_PARTITIONS: DE 37 of ISO 8583 tells at most {SHARDS_MAX} partitions apart."])
+    host, port = settings["iso8583_address"]
+    acquirer = Acquirer(
+        id=settings["iso8583_acquirer_id"],
+        terminal_id=settings["iso8583_terminal_id"],
+        merchant_id=_ISO8583_MERCHANT,
+        reversal_family=settings["iso8583_reversal_family"],
+    )
+    return Iso8583Processor(
+        Iso8583Config(
+            name=ISO8583,
+            host=host,
+            port=port,
+            acquirer=acquirer,
+            connections=connections,
+            deduplication_seconds=_ISO8583_REMEMBERS_SECONDS,
+            longest_hold_seconds=_ISO8583_HOLDS_SECONDS,
+            awaiting_max=settings["calls_in_flight"],
+        )
+    )
 
 
 def _kafka(settings: Settings) -> KafkaConfig:

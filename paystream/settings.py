@@ -89,6 +89,31 @@ def _bootstrap(value: str) -> str:
     return value
 
 
+def _host_and_port(value: str) -> tuple[str, int]:
+    host, _, port = value.rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) or not re.fullmatch(r"\d{1,5}", port):
+        raise ValueError("must be host:port")
+    return host, _port(port)
+
+
+def _acquirer_id(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,11}", value):
+        raise ValueError("must be 1 to 11 digits")
+    return value
+
+
+def _terminal_id(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]{8}", value):
+        raise ValueError("must be 8 letters or digits")
+    return value
+
+
+def _reversal_family(value: str) -> str:
+    if value not in ("0400", "0420"):
+        raise ValueError("must be 0400 or 0420")
+    return value
+
+
 def _url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+", value):
         raise ValueError("must be http(s)://host:port without a path")
@@ -154,6 +179,11 @@ TABLE = (
     Setting("client_secret_key", None, _hmac_key, "key of the HMAC that makes client secrets, `ID:HEX`", True),
     Setting("route", "cardnet", _names, "processors in order of preference"),
     Setting("card_network_url", None, _url, "base URL of the processor `cardnet`"),
+    Setting("iso8583_address", None, _host_and_port, "`host:port` of the processor `isonet`; empty: there is none"),
+    Setting("iso8583_acquirer_id", "00000000001", _acquirer_id, "who we are to it (DE 32); stays as it is"),
+    Setting("iso8583_terminal_id", "PAYSTRM1", _terminal_id, "our terminal at it (DE 41); stays as it is"),
+    Setting("iso8583_connections", "4", _count, "connections that processing keeps to it"),
+    Setting("iso8583_reversal_family", "0400", _reversal_family, "message type of its reversals, `0400` or `0420`"),
     Setting("call_deadline_seconds", "10", _seconds, "how long a processor call may take"),
     Setting("calls_in_flight", "2000", _count, "calls in flight at once, per processor and process"),
     Setting(

@@ -29,6 +29,7 @@ Record = (
     | processing.ProcessorResult
     | processing.TimerFired
     | processing.InFlight
+    | processing.Numbering
     | processing.Pending
     | payment.PaymentEvent
     | payment.PaymentIntent

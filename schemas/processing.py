@@ -15,6 +15,7 @@ __all__ = [
     "CallKind",
     "InFlight",
     "InFlightCall",
+    "Numbering",
     "Outcome",
     "Pending",
     "ProcessorResult",
@@ -121,6 +122,13 @@ class InFlight(Struct, frozen=True, kw_only=True):
     payment_intent_id: PaymentIntentId
     sequence: int
     calls: tuple[InFlightCall, ...]
+
+
+class Numbering(Struct, frozen=True, kw_only=True):
+    """How far a shard has come in numbering its calls: kept in the changelog of the processing flow."""
+
+    given: int
+    last_at: Micros
 
 
 class Timer(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ MESSAGES = (
     "PaymentIntent",
     "Forgotten",
     "InFlight",
+    "Numbering",
     "Pending",
     "CommandReply",
     "Capture",

@@ -83,7 +83,7 @@ PROCESSOR_RESULTS = _kept("payments.processor-results", "intent", "ProcessorResu
 TIMERS = _kept("payments.timers", "intent", "TimerFired", days=7)
 EVENTS = _kept("payments.events", "intent", "PaymentEvent", days=30)
 INTENTS = _compacted("payments.intents", "intent", "PaymentIntent", "Forgotten")
-IN_FLIGHT = _compacted("payments.in-flight", "intent", "InFlight")
+IN_FLIGHT = _compacted("payments.in-flight", "intent", "InFlight", "Numbering")
 PENDING = _compacted("payments.pending", "intent", "Pending")
 REPLIES = _kept("payments.replies", "command", "CommandReply", days=1 / 24)
 CAPTURES = _kept("payments.captures", "processor:reference", "Capture", days=30)

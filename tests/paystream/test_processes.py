@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
 from paystream import processes
-from paystream.settings import load
+from paystream.settings import SettingsError, load
 from topology.kafka import FlowStatus, Side, StateStore
 
 
@@ -50,3 +54,86 @@ def test_a_processor_that_is_down_keeps_no_flow_from_starting(flow: str, monkeyp
     run(settings)
     assert answers == [200, 200]
     assert time.monotonic() - began < 5.0
+
+
+@contextmanager
+def accepting() -> Iterator[tuple[int, list[str]]]:
+    """A port of this machine, and the message types that came in there; nothing is answered."""
+    heard: list[str] = []
+
+    def accept(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(5.0)
+                if message := connection.recv(6):
+                    heard.append(message[2:].decode())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, args=(listener,))
+        thread.start()
+        try:
+            yield listener.getsockname()[1], heard
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(("flow", "types"), [("processing", {"0800"}), ("reconciliation", set())])
+def test_only_processing_connects_to_an_iso_8583_host(
+    flow: str, types: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may answer on any connection, so there must be none that nobody calls on."""
+    run, required = processes.FLOWS[flow]
+    names: list[str] = []
+
+    def run_flow(*_arguments: Any, side: Any, **_settings: Any) -> None:
+        names.extend(processor.name for processor in side._engine._processors.values())
+        side.restored(StateStore(), (0,))
+        side.close()
+
+    monkeypatch.setattr(processes, "run_flow", run_flow)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with accepting() as (port, heard):
+        settings = load(
+            {
+                "PAYSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+                "PAYSTREAM_CARD_NETWORK_URL": f"http://127.0.0.1:{free_port()}",
+                "PAYSTREAM_PUBLIC_URL": "http://127.0.0.1:1",
+                "PAYSTREAM_HTTP_PORT": str(free_port()),
+                "PAYSTREAM_ISO8583_ADDRESS": f"127.0.0.1:{port}",
+            },
+            required=("kafka_bootstrap", "http_port", *required),
+        )
+        run(settings)
+    assert names == ["cardnet", "isonet"]
+    assert set(heard) == types
+
+
+@pytest.mark.parametrize(
+    ("address", "known"), [({}, ("cardnet",)), ({"PAYSTREAM_ISO8583_ADDRESS": "h:1"}, ("cardnet", "isonet"))]
+)
+def test_ingress_knows_the_processors_that_are_configured(
+    address: dict[str, str], known: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ingress import server
+
+    served: list[server.IngressConfig] = []
+    monkeypatch.setattr(server, "serve", served.append)
+    environment = {"PAYSTREAM_API_KEYS": "k=mer_a", "PAYSTREAM_CLIENT_SECRET_KEY": "k1:" + "ab" * 32, **address}
+    processes.run_ingress(load(environment, required=()))
+    assert [config.processors for config in served] == [known]
+
+
+def test_more_partitions_than_iso_8583_can_number_are_refused_at_start() -> None:
+    environment = {
+        "PAYSTREAM_CARD_NETWORK_URL": "http://127.0.0.1:1",
+        "PAYSTREAM_PUBLIC_URL": "http://127.0.0.1:1",
+        "PAYSTREAM_ISO8583_ADDRESS": "127.0.0.1:1",
+        "PAYSTREAM_PARTITIONS": "1297",
+    }
+    with pytest.raises(SettingsError, match="1296"):
+        processes.run_processing(load(environment, required=()))

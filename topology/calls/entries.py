@@ -67,9 +67,13 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What is the same for all intents: who may call, what the processors promise, how late is too late."""
+    """What is the same for all intents: who may call, what the processors promise, how late is too late.
+
+    `prepare` says what a call of that shard has to have on record before it leaves, at this moment.
+    """
 
     slots: Slots
+    prepare: Callable[[InFlightCall, int, Micros], Mapping[str, str]]
     capabilities: Mapping[str, Capabilities]
     boot_seconds: Callable[[], float]
     send_before_seconds: float
@@ -177,7 +181,13 @@ class Entries:
 
     def _announce(self, call: InFlightCall) -> None:
         """In flight from here on; the call follows the commit, if that comes soon enough."""
-        announced = replace(call, in_flight=True, first_sent_at=call.first_sent_at or self._now)
+        prepared = self._desk.prepare(call, self._partition, self._now)
+        announced = replace(
+            call,
+            in_flight=True,
+            first_sent_at=call.first_sent_at or self._now,
+            processor_data={**call.processor_data, **prepared} if prepared else call.processor_data,
+        )
         self._calls[call.transaction_id] = announced
         order = Order(
             payment_intent_id=self._key,

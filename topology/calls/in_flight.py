@@ -15,12 +15,9 @@ from schemas.processing import CallKind, InFlightCall, Outcome, ProcessorResult,
 from schemas.times import Micros, later
 from topology.domain import CALL_OF, EventType
 from topology.domain.intents import authorization_of
-from topology.processors.port import Answer, Capabilities
+from topology.processors.port import OF_AUTHORIZATION, Answer, Capabilities
 
 __all__ = ["call_asked_for", "is_expired", "is_patient", "may_have_been_called", "may_repeat", "result_of"]
-
-# An authorization's data travels with the calls that are about it, apart from their own.
-_OF_AUTHORIZATION: Final = "authorization."
 
 _ASKING: Final[Mapping[str, tuple[CallKind, ...]]] = {
     EventType.transaction_created: (CallKind.authorize, CallKind.capture, CallKind.void),
@@ -66,7 +63,7 @@ def _authorization_at_the_same_processor(event: PaymentEvent, transaction: Trans
 def _data_of(transaction: Transaction, authorization: Transaction | None) -> Mapping[str, str]:
     if authorization is None or not authorization.processor_data:
         return transaction.processor_data
-    its = {_OF_AUTHORIZATION + name: value for name, value in authorization.processor_data.items()}
+    its = {OF_AUTHORIZATION + name: value for name, value in authorization.processor_data.items()}
     return {**its, **transaction.processor_data}
 
 
@@ -100,7 +97,7 @@ def may_repeat(call: InFlightCall, capabilities: Capabilities, *, now: Micros) -
 def result_of(payment_intent_id: PaymentIntentId, call: InFlightCall, answer: Answer, *, at: Micros) -> ProcessorResult:
     """The record of what came of a call. A call that may have been executed is never not sent, but unknown."""
     not_sent = answer.outcome is Outcome.not_sent
-    own_data = {name: value for name, value in call.processor_data.items() if not name.startswith(_OF_AUTHORIZATION)}
+    own_data = {name: value for name, value in call.processor_data.items() if not name.startswith(OF_AUTHORIZATION)}
     told = replace(
         answer,
         outcome=Outcome.unknown if not_sent and may_have_been_called(call) else answer.outcome,

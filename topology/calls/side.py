@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from schemas.identifiers import PaymentIntentId
 from schemas.partitioner import partition as partition_of
 from schemas.processing import InFlight, InFlightCall, Outcome
+from schemas.times import Micros
 from topology.calls.engine import CallEngine, Engine, FinishedCall, Order
 from topology.calls.entries import Answered, Desk, Turn, TurnedAway
 from topology.calls.in_flight import is_patient
 from topology.calls.metrics import IN_DOUBT_RESTORED, WAITING
+from topology.calls.numbering import ShardNumbers, is_numbering
 from topology.calls.slots import ProcessorLimits, Slots, Verdict, Waiter
 from topology.kafka import StateStore
 from topology.processors.port import Answer, Capabilities, Cause, Processor, boot_seconds
@@ -57,6 +59,7 @@ class ProcessingSide:
         chance: random.Random | None = None,
     ) -> None:
         self._processors = processors
+        self._by_name = {processor.name: processor for processor in processors}
         self._promised: dict[str, Capabilities] = {}
         self._limits = {each.name: config.limits.get(each.name, config.default_limits) for each in processors}
         self._config = config
@@ -67,18 +70,21 @@ class ProcessingSide:
         self._brought: deque[tuple[str, int, object]] = deque()
         self._undecided: defaultdict[str, list[tuple[PaymentIntentId, InFlightCall]]] = defaultdict(list)
         self._stop_until: float | None = None
+        self._numbers = ShardNumbers(StateStore(), shards=partitions)
         self.desk = self._new_desk()
 
     def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
         """Every entry in the store is one of an earlier life: who was never called waits, the others are in doubt."""
         WAITING.clear()
+        self._numbers = ShardNumbers(store, shards=self.partitions)
+        self._numbers.check(shards)
         self.desk = self._new_desk()
         self._brought.clear()
         self._undecided.clear()
         self._stop_until = None
         self._engine.start()
         self._learn()
-        for key in [key for key, _stored in store.items()]:
+        for key in [key for key, _stored in store.items() if not is_numbering(key)]:
             record = store.load(key, InFlight, partition=partition_of(key, self.partitions))
             assert record is not None
             for call in record.calls:
@@ -126,11 +132,15 @@ class ProcessingSide:
     def _new_desk(self) -> Desk:
         return Desk(
             slots=Slots(self._limits, declared=self._promised, boot_seconds=self._boot_seconds, chance=self._chance),
+            prepare=self._prepare,
             capabilities=self._promised,
             boot_seconds=self._boot_seconds,
             send_before_seconds=self._config.send_before_seconds,
             authorization_age_seconds_max=self._config.authorization_age_seconds_max,
         )
+
+    def _prepare(self, call: InFlightCall, shard: int, now: Micros) -> Mapping[str, str]:
+        return self._by_name[call.processor].prepare(call, self._numbers.lease(shard, now))
 
     def _learn(self) -> None:
         """Note what processors have said since: from now on they are called, and what rested until then is decided."""

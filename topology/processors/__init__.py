@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from topology.processors.http_json import HttpJsonProcessor, HttpProcessorConfig
-from topology.processors.port import Answer, Call, Capabilities, Cause, Departure, HeldBack, Processor, boot_seconds
+from topology.processors.port import (
+    Answer,
+    Call,
+    Capabilities,
+    Cause,
+    Departure,
+    HeldBack,
+    Lease,
+    Number,
+    Processor,
+    boot_seconds,
+)
 
 __all__ = [
     "Answer",
@@ -14,6 +25,8 @@ __all__ = [
     "HeldBack",
     "HttpJsonProcessor",
     "HttpProcessorConfig",
+    "Lease",
+    "Number",
     "Processor",
     "boot_seconds",
 ]

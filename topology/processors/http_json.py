@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -26,9 +27,10 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import StreamWriter
 from aiohttp.payload import BytesPayload
 
+from schemas.processing import InFlightCall
 from topology.processors.declared import declared_capabilities
 from topology.processors.http_answers import HttpAnswer, read_answer, read_lookup
-from topology.processors.port import Answer, Call, Capabilities, Cause, Departure
+from topology.processors.port import Answer, Call, Capabilities, Cause, Departure, Lease
 
 __all__ = ["HttpJsonProcessor", "HttpProcessorConfig"]
 
@@ -79,6 +81,10 @@ class HttpJsonProcessor:
     def capabilities(self) -> Capabilities | None:
         """What it promises, once it is known."""
         return self._capabilities
+
+    def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
+        """Nothing: the key is the Transaction's id."""
+        return {}
 
     async def open(self) -> None:
         """Make the pool, and begin to ask what is promised; waits a little, for most processors are there."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from schemas.identifiers import PaymentIntentId
 from schemas.processing import (
@@ -25,7 +25,23 @@ from schemas.processing import (
 )
 from schemas.times import Micros
 
-__all__ = ["Answer", "Call", "Capabilities", "Cause", "Departure", "HeldBack", "Processor", "boot_seconds"]
+__all__ = [
+    "OF_AUTHORIZATION",
+    "Answer",
+    "Call",
+    "Capabilities",
+    "Cause",
+    "Departure",
+    "HeldBack",
+    "Lease",
+    "Number",
+    "Processor",
+    "boot_seconds",
+]
+
+
+OF_AUTHORIZATION: Final = "authorization."
+"""What the names of an authorization's data begin with where they travel with a capture or void, beside its own."""
 
 
 class Cause(StrEnum):
@@ -33,10 +49,13 @@ class Cause(StrEnum):
 
     # not_sent, and unknown for a call that may have been executed before
     abandoned = "abandoned"
+    amount_not_representable = "amount_not_representable"
     circuit_open = "circuit_open"
+    currency_not_representable = "currency_not_representable"
     deduplication_ended = "deduplication_ended"
     expired_before_send = "expired_before_send"
     no_connection = "no_connection"
+    numbers_missing = "numbers_missing"
     processor_not_configured = "processor_not_configured"
     send_before_passed = "send_before_passed"
     stopping = "stopping"
@@ -187,6 +206,36 @@ class Departure:
         return Answer(outcome=Outcome.unknown, code=unknown)
 
 
+class Number(NamedTuple):
+    """One number of a shard: how many were given before it, and the whole second that stands beside it."""
+
+    ordinal: int
+    at: Micros
+
+
+class Lease(Protocol):
+    """The numbers of the shard that a call belongs to, for whoever owns the shard.
+
+    Used on the dataflow's thread. What is taken is on record once the entry that carries it is, so that it is never
+    given again, whoever owns the shard then.
+    """
+
+    @property
+    def shard(self) -> int:
+        """The shard's number, from 0."""
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are, which is for life."""
+
+    def take(self, *, cycle: int) -> Number:
+        """The next number.
+
+        Its second never goes back, and is a later one each time that the ordinal is a multiple of `cycle`: so the pair
+        of second and ordinal modulo `cycle` is given once.
+        """
+
+
 class Processor(Protocol):
     """A card processor. All coroutines run on one loop; each answers within the call's deadline, and raises nothing.
 
@@ -200,6 +249,13 @@ class Processor(Protocol):
     @property
     def capabilities(self) -> Capabilities | None:
         """What it promises; None for as long as it has not said, and then nothing is called. Read on any thread."""
+
+    def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
+        """What has to be on record of a call before it may leave, and is not yet in its `processor_data`.
+
+        Called on the dataflow's thread when the call is announced, each time anew; without I/O. What it says commits
+        with the entry, and stands in the call's result, whatever that is.
+        """
 
     async def open(self) -> None:
         """Get ready, on the loop that the calls will run on. A processor that is down is no reason to fail."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from tests.harness.driver import FakeClock, FlowDriver
 from tests.topology.domain.script import START, Payment
 from topology.calls.engine import FinishedCall, Order
 from topology.processing import FLOW, ProcessingConfig, ProcessingSide, build
-from topology.processors import Answer, Call, Capabilities, Cause, Departure
+from topology.processors import Answer, Call, Capabilities, Cause, Departure, Lease
 
 __all__ = [
     "APPROVED",
@@ -58,11 +58,15 @@ class BootClock:
 
 
 class StubProcessor:
-    """A processor that is never called; only its name and promises count (None: it has not said)."""
+    """A processor that is never called; only its name, its promises (None: it has not said) and what it prepares."""
 
     def __init__(self, name: str, capabilities: Capabilities | None = DEDUPLICATES) -> None:
         self.name = name
         self.capabilities = capabilities
+        self.prepares: Callable[[InFlightCall, Lease], Mapping[str, str]] = lambda _asked, _lease: {}
+
+    def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
+        return self.prepares(asked, lease)
 
     async def open(self) -> None:
         raise AssertionError

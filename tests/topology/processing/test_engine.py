@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import pytest
 
@@ -12,7 +12,7 @@ from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.processing import CallKind, InFlightCall, Outcome
 from topology.calls import engine as engine_module
 from topology.calls.engine import CallEngine, FinishedCall, Order
-from topology.processors import Answer, Call, Capabilities, Cause, Departure, HeldBack
+from topology.processors import Answer, Call, Capabilities, Cause, Departure, HeldBack, Lease
 
 Behaviour = Callable[[Call, Departure], Awaitable[Answer]]
 
@@ -28,6 +28,9 @@ class Scripted:
         self.opened = 0
         self.closed = 0
         self._behave = behave
+
+    def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
+        return {}
 
     async def open(self) -> None:
         self.opened += 1
