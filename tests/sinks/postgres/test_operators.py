@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -77,8 +79,8 @@ def test_what_is_on_its_way_is_listed_once_nobody_has_answered(
     payment = Payment().tell("attempt")
     writer.write(payment.events, progress=[])
     created_at = payment.latest("authorization").created_at
-    assert model.open_transactions(replaced(unanswered_before=Micros(created_at - 1))) == []
-    (found,) = model.open_transactions(replaced(unanswered_before=created_at))
+    assert model.open_transactions(dataclasses.replace(ALL, unanswered_before=Micros(created_at - 1))) == []
+    (found,) = model.open_transactions(dataclasses.replace(ALL, unanswered_before=created_at))
     assert (found.status, found.pending_since) == ("created", None)
 
 
@@ -92,12 +94,8 @@ def test_a_compensating_void_is_listed_from_its_opening(writer: ReadModelWriter,
         "authorization: approved",
     )
     writer.write(payment.events, progress=[])
-    (found,) = model.open_transactions(replaced(unanswered_before=Micros(0)))
+    (found,) = model.open_transactions(dataclasses.replace(ALL, unanswered_before=Micros(0)))
     assert (found.type, found.void_reason) == ("void", "late_approval")
-
-
-def replaced(**changes: Micros) -> Selection:
-    return Selection(**{"opened_before": ALL.opened_before, "unanswered_before": ALL.unanswered_before, **changes})
 
 
 def test_filters_and_order(writer: ReadModelWriter, model: OperatorReadModel) -> None:
@@ -118,13 +116,8 @@ def test_filters_and_order(writer: ReadModelWriter, model: OperatorReadModel) ->
     ]
     writer.write([*newer, *older], progress=[])
 
-    def processors(**wanted: object) -> list[str]:
-        selection: dict[str, object] = {
-            "opened_before": ALL.opened_before,
-            "unanswered_before": ALL.unanswered_before,
-            **wanted,
-        }
-        return [one.processor for one in model.open_transactions(Selection(**selection))]  # type: ignore[arg-type]
+    def processors(**wanted: Any) -> list[str]:
+        return [one.processor for one in model.open_transactions(dataclasses.replace(ALL, **wanted))]
 
     assert processors() == ["a", "b"]
     assert processors(limit=1) == ["a"]
@@ -160,7 +153,11 @@ def test_nothing_was_found_where_settlement_has_no_table(uri: str, model: Operat
 def test_both_are_found_by_index(writer: ReadModelWriter, database: psycopg.Connection, what: str, index: str) -> None:
     writer.write(life("a"), progress=[])
     database.execute("SET enable_seqscan = off")
-    statement, parameters = {"list": (OPEN, _parameters(ALL)), "owner": (OWNER, {"id": "tx_a"})}[what]
+    questions: dict[str, tuple[str, dict[str, object]]] = {
+        "list": (OPEN, _parameters(ALL)),
+        "owner": (OWNER, {"id": "tx_a"}),
+    }
+    statement, parameters = questions[what]
     plan = database.execute(f"EXPLAIN {statement}".encode(), parameters).fetchall()
     text = "\n".join(line for (line,) in plan)
     assert re.search(rf"transactions_\d{{4}}_\d{{2}}_{index}_idx", text), text
