@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from paystream import reconcile
+from paystream import clock, reconcile
 from paystream.environment import process_settings as _settings
 
 __all__ = ["main"]
@@ -19,6 +19,7 @@ stack_app = typer.Typer(no_args_is_help=True, help="The local stack: everything 
 app.add_typer(topics_app, name="topics")
 app.add_typer(stack_app, name="stack")
 app.add_typer(reconcile.app, name="reconcile")
+app.add_typer(clock.app, name="clock")
 
 
 class FlowName(StrEnum):

@@ -29,7 +29,9 @@ Record = (
     | processing.ProcessorResult
     | processing.TimerFired
     | processing.InFlight
+    | processing.ClockOffset
     | processing.Pending
+    | processing.ShardClock
     | payment.PaymentEvent
     | payment.PaymentIntent
     | operations.DeadLetter

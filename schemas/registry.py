@@ -31,6 +31,8 @@ MESSAGES = (
     "Forgotten",
     "InFlight",
     "Pending",
+    "ClockOffset",
+    "ShardClock",
     "CommandReply",
     "Capture",
     "SettlementLine",

@@ -20,6 +20,7 @@ from sandbox.card_network import challenge_page, settlement_report
 from sandbox.card_network.answers import answer, capabilities, ledger_json
 from sandbox.card_network.booking import Booking, Status
 from sandbox.card_network.cards import Delivery
+from sandbox.card_network.clock import clock_routes
 from sandbox.card_network.delivery import HangingResponse, ResetResponse, TwiceResponse, pause
 from sandbox.card_network.network import CardNetwork, Reply
 from sandbox.card_network.notify import Notifier
@@ -66,7 +67,7 @@ def create_app(network: CardNetwork, *, public_url: str, stopping: asyncio.Event
         Route("/faults", api.change_faults, methods=["POST"]),
     ]
     return Starlette(
-        routes=routes,
+        routes=[*routes, *clock_routes(network.clock)],
         lifespan=lifespan,
         exception_handlers={BadRequest: _bad_request, HTTPException: _http_error, Exception: _broken},
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sandbox.card_network import decisions
 from sandbox.card_network.booking import Booking, Hold, Kind
 from sandbox.card_network.cards import CARDS, Arrival, Delivery
+from sandbox.card_network.clock import AdvancingClock
 from sandbox.card_network.decisions import Decision
 from sandbox.card_network.faults import Dice
 from sandbox.card_network.ledger import Books, Ledger
@@ -62,7 +63,7 @@ class CardNetwork:
         self.ledger = ledger
         self.dice = dice
         self.deduplicates_authorizations = deduplicates_authorizations
-        self._clock = clock
+        self.clock = self._clock = AdvancingClock(clock)
         self._writer = LedgerWriter(ledger)
         self._books = Books(ledger.connect())
         self._on_the_way: set[asyncio.Task[None]] = set()
