@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from paystream import clock, reconcile
+from paystream import clock, merchants, reconcile
 from paystream.environment import process_settings as _settings
 
 __all__ = ["main"]
@@ -20,6 +20,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(stack_app, name="stack")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(clock.app, name="clock")
+app.add_typer(merchants.app, name="merchants")
 
 
 class FlowName(StrEnum):
