@@ -77,6 +77,8 @@ class Health:
             missing["replies"] = "no partition is being read"
         if self._given.events.partitions is None:
             missing["events"] = "the partitions are not known"
+        if not self._given.merchants.ready:
+            missing["merchants"] = "they have not been read to their end"
         if not missing:
             read_model, silent, endless = await asyncio.gather(
                 self._given.read_model.ready(), self._silent_shards(), self._partitions_without_end()

@@ -53,6 +53,12 @@ class Metrics:
             "Reads that were answered 503 because the read model did not come far enough.",
             registry=self.registry,
         )
+        self.processors_skipped = Counter(
+            "paystream_ingress_processors_skipped_total",
+            "How often a route named a processor that is not configured; it was passed over.",
+            ["processor"],
+            registry=self.registry,
+        )
         self.clock_ahead_seconds = Gauge(
             "paystream_ingress_clock_ahead_seconds",
             "By how much at least this process's clock is ahead of that of the broker which leads a partition of "

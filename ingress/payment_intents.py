@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ingress import views
 from ingress.answers import Answers, is_processing, json_response
 from ingress.asked import Asked, cancellation, creation, transaction
-from ingress.bodies import parse_cancel, parse_create, parse_transaction
+from ingress.bodies import AuthorizationBody, parse_cancel, parse_create, parse_transaction
 from ingress.exchange import Deadline
 from ingress.problems import Problem
 from ingress.requests import authenticate, idempotency_key, preferred_wait_seconds, read_json
@@ -43,6 +43,7 @@ class PaymentIntents:
         found = await self._services.look_ups.find(asked.payment_intent_id)
         if found.intent is not None:
             return await self._answers.of_known(asked, found.intent)
+        self._services.routing.check_may_begin(principal.merchant_id)
         asked = asked.absent_at(found.watermark)
         command = asked.command(at=self._given.clock.now(), reply_partition=self._services.exchange.reply_partition())
         reply = await self._services.exchange.ask(command, deadline)
@@ -58,7 +59,12 @@ class PaymentIntents:
         intent_id = path_payment_intent_id(request)
         key = idempotency_key(request)
         body = parse_transaction(await read_json(request))
-        return await self._carry_out(request, transaction(principal, key, intent_id, body, route=self._given.route))
+        route: tuple[str, ...] = ()
+        if isinstance(body, AuthorizationBody):
+            self._services.routing.check_may_begin(principal.merchant_id)
+            # A token of test mode says nothing about a card.
+            route = self._services.routing.route(principal.merchant_id, brand=None)
+        return await self._carry_out(request, transaction(principal, key, intent_id, body, route=route))
 
     async def cancel(self, request: Request) -> Response:
         """POST /paymentIntent/{id}/cancel."""

@@ -12,7 +12,8 @@ from enum import Enum, auto
 from typing import Protocol
 
 from schemas.commands import CommandReply, PaymentCommand
-from schemas.identifiers import CommandId, PaymentIntentId
+from schemas.identifiers import CommandId, MerchantId, PaymentIntentId
+from schemas.operations import Merchant
 from schemas.payment import PaymentIntent
 from schemas.times import Micros
 
@@ -22,6 +23,7 @@ __all__ = [
     "Delivery",
     "EventLog",
     "LookUp",
+    "Merchants",
     "NotHandedOver",
     "ReadModel",
     "Reading",
@@ -116,6 +118,19 @@ class Reading(Protocol):
     @property
     def next_offset(self) -> int:
         """All events of the partition before this offset are in the read model."""
+        ...
+
+
+class Merchants(Protocol):
+    """What merchant administration has said."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that was said is known here."""
+        ...
+
+    def find(self, merchant_id: MerchantId) -> Merchant | None:
+        """What is on record of a merchant; None where nothing is."""
         ...
 
 

@@ -23,6 +23,7 @@ from ingress.client_secret import ClientSecretKey
 from ingress.event_log import KafkaEventLog
 from ingress.keys import Keyring
 from ingress.log import KafkaCommandLog
+from ingress.merchants import KafkaMerchants
 from ingress.metrics import Metrics
 from ingress.open_files import allow_connections
 from ingress.ports import SystemClock
@@ -58,9 +59,9 @@ class IngressConfig:
     public_url: str
     instance: str = "0"
     route: tuple[str, ...] = ("cardnet",)
-    """Processors for authorizations, in order of preference."""
+    """Processors for authorizations, in order of preference, where a merchant has no route of its own."""
     processors: tuple[str, ...] = ("cardnet",)
-    """Processors whose notifications are taken."""
+    """Processors that are configured: routes lead to no others, and only their notifications are taken."""
 
 
 class _Server(uvicorn.Server):
@@ -140,12 +141,14 @@ def _dependencies(config: IngressConfig, keyring: Keyring, *, on_fatal: Callable
     log = KafkaCommandLog(bootstrap=bootstrap, client_id=client_id, metrics=metrics, clock=clock, on_fatal=on_fatal)
     replies = KafkaReplies(bootstrap=bootstrap, client_id=client_id, metrics=metrics, on_fatal=on_fatal)
     events = KafkaEventLog(bootstrap=bootstrap, client_id=client_id, on_fatal=on_fatal)
+    merchants = KafkaMerchants(bootstrap=bootstrap, client_id=client_id, on_fatal=on_fatal)
     read_model = ReadModel(config.postgres_uri)
     return Dependencies(
         log=log,
         replies=replies,
         events=events,
         read_model=read_model,
+        merchants=merchants,
         keyring=keyring,
         client_secret_key=config.client_secret_key,
         clock=clock,
@@ -153,7 +156,7 @@ def _dependencies(config: IngressConfig, keyring: Keyring, *, on_fatal: Callable
         processors=frozenset(config.processors),
         public_url=config.public_url.rstrip("/"),
         metrics=metrics,
-        resources=(lambda: read_model, *(_running(part) for part in (events, replies, log))),
+        resources=(lambda: read_model, *(_running(part) for part in (events, merchants, replies, log))),
     )
 
 

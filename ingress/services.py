@@ -12,8 +12,9 @@ from ingress.keys import Keyring
 from ingress.look_ups import LookUps
 from ingress.metrics import Metrics
 from ingress.patience import Patience
-from ingress.ports import Clock, CommandLog, EventLog, ReadModel, ReplyTopic
+from ingress.ports import Clock, CommandLog, EventLog, Merchants, ReadModel, ReplyTopic
 from ingress.read_index import ReadIndex
+from ingress.routing import Routing
 
 __all__ = ["Dependencies", "Services"]
 
@@ -26,13 +27,14 @@ class Dependencies:
     replies: ReplyTopic
     events: EventLog
     read_model: ReadModel
+    merchants: Merchants
     keyring: Keyring
     client_secret_key: ClientSecretKey
     clock: Clock
     route: tuple[str, ...]
-    """Processors for authorizations, in order of preference."""
+    """Processors for authorizations, in order of preference, where a merchant has no route of its own."""
     processors: frozenset[str]
-    """Processors whose notifications are taken."""
+    """Processors that are configured: routes lead to no others, and only their notifications are taken."""
     public_url: str
     """Base URL of this API as its clients know it."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -47,6 +49,7 @@ class Services:
         self.given = given
         self._patience = Patience()
         self.exchange = Exchange(log=given.log, replies=given.replies, events=given.events)
+        self.routing = Routing(given.merchants, route=given.route, processors=given.processors, metrics=given.metrics)
         self.look_ups = LookUps(
             read_model=given.read_model, events=given.events, clock=given.clock, patience=self._patience
         )

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from paystream.settings import Settings, SettingsError, load
+from paystream import clock, merchants, reconcile
+from paystream.environment import process_settings as _settings
 
 __all__ = ["main"]
 
@@ -22,6 +18,9 @@ topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
 stack_app = typer.Typer(no_args_is_help=True, help="The local stack: everything on this machine.")
 app.add_typer(topics_app, name="topics")
 app.add_typer(stack_app, name="stack")
+app.add_typer(reconcile.app, name="reconcile")
+app.add_typer(clock.app, name="clock")
+app.add_typer(merchants.app, name="merchants")
 
 
 class FlowName(StrEnum):
@@ -31,20 +30,6 @@ class FlowName(StrEnum):
     processing = "processing"
     reconciliation = "reconciliation"
     postgres = "postgres"
-
-
-def _settings(*required: str) -> Settings:
-    """The settings of this process; on a problem, says what is wrong and exits with 2."""
-    try:
-        settings = load(os.environ, required=required)
-    except SettingsError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(2) from None
-    logging.basicConfig(
-        level=settings["log_level"], format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    return settings
 
 
 @app.command()
@@ -112,6 +97,9 @@ def topics_create() -> None:
 @topics_app.command("list")
 def topics_list() -> None:
     """Show the table of topics."""
+    from rich.console import Console
+    from rich.table import Table
+
     from schemas.topics import ALL
 
     table = Table("topic", "key", "records", "kept")

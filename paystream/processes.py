@@ -95,6 +95,7 @@ def run_reconciliation(settings: Settings) -> None:
             lookup_deadline_seconds=settings["call_deadline_seconds"],
         ),
         partitions=settings["partitions"],
+        test_clock=settings["test_clock"],
     )
     _run(settings, reconciliation.FLOW, reconciliation.build, side=side)
 

@@ -79,6 +79,12 @@ def _seconds(value: str) -> float:
     return number
 
 
+def _switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return value == "on"
+
+
 def _ladder(value: str) -> tuple[float, ...]:
     return tuple(_seconds(step) for step in value.split(","))
 
@@ -204,6 +210,7 @@ TABLE = (
         _seconds,
         "by how much the read model's watermark trails the log's end; longer than any transaction is open",
     ),
+    Setting("test_clock", "off", _switch, "`on`: `paystream clock advance` moves the time of payments in test mode"),
     Setting("log_level", "INFO", _text, "`DEBUG`, `INFO`, `WARNING` or `ERROR`"),
 )
 

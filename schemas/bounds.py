@@ -35,6 +35,7 @@ __all__ = [
     "METADATA_KEY_LENGTH_MAX",
     "METADATA_PAIRS_MAX",
     "METADATA_VALUE_LENGTH_MAX",
+    "ROUTE_LENGTH_MAX",
     "field_out_of_bounds",
 ]
 
@@ -55,7 +56,7 @@ _CALENDAR_ENDS: Final = 253_402_300_799_999_999
 _NAME_LENGTH_MAX: Final = 255
 _TEXT_LENGTH_MAX: Final = 2_048
 _FINGERPRINT_BYTES_MAX: Final = 64
-_ROUTE_LENGTH_MAX: Final = 20
+ROUTE_LENGTH_MAX: Final = 20
 _DATA_PAIRS_MAX: Final = 50
 _LAST4 = re.compile(r"[0-9]{4}", re.ASCII)
 
@@ -109,7 +110,7 @@ def _authorize(body: Authorize) -> Iterator[str]:
     if body.card is not None and not _is_card(body.card):
         yield "card"
     # Of no route, or of a processor that nobody has, the fold and processing know what to say.
-    if len(body.route) > _ROUTE_LENGTH_MAX or not all(map(_is_name, body.route)):
+    if len(body.route) > ROUTE_LENGTH_MAX or not all(map(_is_name, body.route)):
         yield "route"
 
 

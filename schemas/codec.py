@@ -30,7 +30,9 @@ Record = (
     | processing.TimerFired
     | processing.InFlight
     | processing.Numbering
+    | processing.ClockOffset
     | processing.Pending
+    | processing.ShardClock
     | payment.PaymentEvent
     | payment.PaymentIntent
     | operations.DeadLetter

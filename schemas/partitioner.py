@@ -5,10 +5,11 @@ Every writer of the co-partitioned topics uses it, so that consumers in any lang
 
 from __future__ import annotations
 
+import itertools
 import struct
 from functools import lru_cache
 
-__all__ = ["partition"]
+__all__ = ["key_in", "partition"]
 
 _WORDS = struct.Struct("<I")
 _SEED = 0x9747B28C
@@ -24,6 +25,15 @@ def partition(key: str, partitions: int) -> int:
     0
     """
     return (_murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def key_in(number: int, partitions: int, *, prefix: str) -> str:
+    """A key that begins so and belongs to that partition: for a record that is meant for all who hold the partition.
+
+    >>> partition(key_in(3, 4, prefix="clock-3-"), 4)
+    3
+    """
+    return next(key for guess in itertools.count() if partition(key := f"{prefix}{guess}", partitions) == number)
 
 
 def _murmur2(data: bytes) -> int:

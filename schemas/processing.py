@@ -13,6 +13,7 @@ from schemas.times import Micros
 __all__ = [
     "AuthorizationState",
     "CallKind",
+    "ClockOffset",
     "InFlight",
     "InFlightCall",
     "Numbering",
@@ -20,6 +21,7 @@ __all__ = [
     "Pending",
     "ProcessorResult",
     "ResultSource",
+    "ShardClock",
     "Timer",
     "TimerFired",
 ]
@@ -148,3 +150,18 @@ class Pending(Struct, frozen=True, kw_only=True):
     sequence: int
     timers: tuple[Timer, ...]
     lookups: tuple[InFlightCall, ...]
+    livemode: bool = True
+
+
+class ClockOffset(Struct, frozen=True, kw_only=True):
+    """The test clock is advanced; addressed to a partition, not to an intent."""
+
+    offset_micros: int
+    actor_id: str
+    at: Micros
+
+
+class ShardClock(Struct, frozen=True, kw_only=True):
+    """How the test clock of a shard was advanced: kept in the changelog of each flow that reads it."""
+
+    advances: tuple[ClockOffset, ...]

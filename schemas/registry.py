@@ -32,6 +32,8 @@ MESSAGES = (
     "InFlight",
     "Numbering",
     "Pending",
+    "ClockOffset",
+    "ShardClock",
     "CommandReply",
     "Capture",
     "SettlementLine",

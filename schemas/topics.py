@@ -80,11 +80,11 @@ def _compacted(name: str, key: str, *records: str) -> Topic:
 
 COMMANDS = _kept("payments.commands", "intent", "PaymentCommand", days=30)
 PROCESSOR_RESULTS = _kept("payments.processor-results", "intent", "ProcessorResult", days=30)
-TIMERS = _kept("payments.timers", "intent", "TimerFired", days=7)
+TIMERS = _kept("payments.timers", "intent", "TimerFired", "ClockOffset", days=7)
 EVENTS = _kept("payments.events", "intent", "PaymentEvent", days=30)
 INTENTS = _compacted("payments.intents", "intent", "PaymentIntent", "Forgotten")
 IN_FLIGHT = _compacted("payments.in-flight", "intent", "InFlight", "Numbering")
-PENDING = _compacted("payments.pending", "intent", "Pending")
+PENDING = _compacted("payments.pending", "intent", "Pending", "ShardClock")
 REPLIES = _kept("payments.replies", "command", "CommandReply", days=1 / 24)
 CAPTURES = _kept("payments.captures", "processor:reference", "Capture", days=30)
 SETTLEMENT_LINES = _kept("payments.settlement-lines", "processor:reference", "SettlementLine", days=90)

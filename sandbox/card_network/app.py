@@ -176,7 +176,7 @@ class _Api:
         return StreamingResponse(ledger_json(self._network.ledger.rows()), media_type="application/json")
 
     async def show_clock(self, _request: HttpRequest) -> Response:
-        return _json({"now": rfc3339(self._network.clock())})
+        return _json({"now": rfc3339(self._network.clock()), "ahead_seconds": self._network.ahead_seconds})
 
     async def advance_clock(self, request: HttpRequest) -> Response:
         try:

@@ -79,6 +79,11 @@ class CardNetwork:
         """The network's time, in microseconds since 1970, UTC."""
         return self._machine_clock() + self._ahead_micros
 
+    @property
+    def ahead_seconds(self) -> int:
+        """By how much its clock is ahead of the machine's."""
+        return self._ahead_micros // 1_000_000
+
     async def advance_clock(self, micros: int) -> None:
         """Put the clock forward for good: it stays there after a restart."""
         self._ahead_micros += micros

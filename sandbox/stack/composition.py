@@ -150,5 +150,6 @@ def _environment(addresses: Addresses, credentials: Credentials, *, partitions: 
         "PAYSTREAM_CLIENT_SECRET_KEY": credentials.client_secret_key,
         "PAYSTREAM_PARTITIONS": str(partitions),
         "PAYSTREAM_REPLICATION_FACTOR": str(brokers),
+        "PAYSTREAM_TEST_CLOCK": "on",
     }
     return {key: value for key, value in settings.items() if value is not None}

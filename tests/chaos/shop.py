@@ -35,7 +35,7 @@ from tests.chaos.collect import content_of, step_of
 from tests.chaos.evidence import Evidence, State, Step
 from tests.chaos.history import Operation
 from tests.harness.driver import FakeClock, FlowDriver
-from tests.ingress.fakes import MERCHANT, PARTITIONS, FakeEvents, FakeReadModel, FakeReplies
+from tests.ingress.fakes import MERCHANT, PARTITIONS, FakeEvents, FakeReadModel, FakeReplies, no_merchants
 from topology import payments, processing, reconciliation
 from topology.calls.slots import ProcessorLimits
 
@@ -129,6 +129,7 @@ class Shop:
                 replies=self._replies,
                 events=self._events,
                 read_model=self._read_model,
+                merchants=no_merchants(),
                 keyring=Keyring.of({_API_KEY: MERCHANT}),
                 client_secret_key=ClientSecretKey(id="k1", key=b"0123456789abcdef"),
                 clock=self.clock,

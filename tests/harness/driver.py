@@ -8,7 +8,7 @@ changelog; `pipe(..., lost=True)` is a crash before the commit.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.testing import run_main
 
 from schemas.codec import Record, decode, encode
+from schemas.partitioner import key_in
 from schemas.partitioner import partition as partition_of
 from schemas.payment import PaymentEvent, PaymentIntent
 from schemas.times import Micros, later
@@ -91,14 +92,12 @@ class FlowDriver:
 
     def pipe(self, topic: Topic, *records: Record, lost: bool = False) -> None:
         """Run one epoch on these records; `lost`: the process dies before it commits."""
-        items: list[Item] = []
-        for record in records:
-            key = key_of(record)
-            raw = encode(record)
-            shard = partition_of(key, self._partitions)
-            items.append((key, Received(key, topic.name, shard, self._offsets[topic.name], decode(raw), raw)))
-            self._offsets[topic.name] += 1
-        self._run(items, lost=lost)
+        self._run([self._received(topic, key_of(record), record) for record in records], lost=lost)
+
+    def pipe_to(self, topic: Topic, shard: int, *records: Record, lost: bool = False) -> None:
+        """The same with records that are addressed to a shard, and are about no payment."""
+        key = key_in(shard, self._partitions, prefix=f"clock-{shard}-")
+        self._run([self._received(topic, key, record) for record in records], lost=lost)
 
     def advance(self, seconds: float, *, lost: bool = False) -> None:
         """Let time pass, and run one epoch on what the flow's side then brings."""
@@ -120,14 +119,23 @@ class FlowDriver:
         stored = self.store.get(key)
         return None if stored is None else decode(stored)
 
-    def crash(self) -> None:
-        """End the process and start another: its memory is gone, the changelog is not."""
+    def crash(self, *, shards: Collection[int] | None = None) -> None:
+        """End the process and start another, of all shards or of these: memory is gone, the changelog is not."""
+        held = range(self._partitions) if shards is None else shards
         self.side.close()
         self.store = StateStore()
         if self.spec.changelog is not None:
-            for _partition, key, value in self.log[self.spec.changelog.name]:
-                self.store.restore(key, value)
-        self.side.restored(self.store, tuple(range(self._partitions)))
+            for partition, key, value in self.log[self.spec.changelog.name]:
+                if partition in held:
+                    self.store.restore(key, value)
+        self.side.restored(self.store, tuple(held))
+
+    def _received(self, topic: Topic, key: str, record: Record) -> Item:
+        raw = encode(record)
+        shard = partition_of(key, self._partitions)
+        offset = self._offsets[topic.name]
+        self._offsets[topic.name] += 1
+        return key, Received(key, topic.name, shard, offset, decode(raw), raw)
 
     def _run(self, items: list[Item], *, lost: bool) -> None:
         items = items + [(key, Injected(key, shard, value)) for key, shard, value in self.side.drain(1_000)]

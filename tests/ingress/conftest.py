@@ -15,10 +15,20 @@ from starlette.applications import Starlette
 from ingress.app import build_app
 from ingress.client_secret import ClientSecretKey
 from ingress.keys import Keyring, checksum
+from ingress.merchants import Directory
 from ingress.open_files import CONNECTIONS_MAX
 from ingress.server import uvicorn_config
 from ingress.services import Dependencies
-from tests.ingress.fakes import MERCHANT, FakeClock, FakeEvents, FakeFold, FakeLog, FakeReadModel, FakeReplies
+from tests.ingress.fakes import (
+    MERCHANT,
+    FakeClock,
+    FakeEvents,
+    FakeFold,
+    FakeLog,
+    FakeReadModel,
+    FakeReplies,
+    no_merchants,
+)
 
 API_KEY = "ps_sk_test_" + "A" * 30
 API_KEY += checksum(API_KEY)
@@ -38,6 +48,7 @@ class World:
     fold: FakeFold = field(default_factory=FakeFold)
     events: FakeEvents = field(default_factory=FakeEvents)
     read_model: FakeReadModel = field(default_factory=FakeReadModel)
+    merchants: Directory = field(default_factory=no_merchants)
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
@@ -48,6 +59,7 @@ class World:
                 replies=self.replies,
                 events=self.events,
                 read_model=self.read_model,
+                merchants=self.merchants,
                 keyring=Keyring.of({API_KEY: MERCHANT, OTHER_KEY: "mer_other"}),
                 client_secret_key=ClientSecretKey(id="k1", key=b"0123456789abcdef"),
                 clock=self.clock,

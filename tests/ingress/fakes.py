@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from ingress.merchants import Directory
 from ingress.ports import Delivery, NotHandedOver
 from ingress.replies import Waiters
 from schemas.codec import decode, encode
@@ -115,6 +116,13 @@ class FakeReadModel:
         await asyncio.sleep(0)
         if self.away:
             raise ReadModelUnavailable("away")
+
+
+def no_merchants() -> Directory:
+    """What is known of merchants where nobody has said anything."""
+    directory = Directory()
+    directory.replace({})
+    return directory
 
 
 @dataclass

@@ -25,7 +25,7 @@ def paystream(*arguments: str, **environment: str) -> subprocess.CompletedProces
 def test_help_names_every_command() -> None:
     answer = paystream("--help")
     assert answer.returncode == 0
-    for command in ("ingress", "flow", "topics", "stack", "migrate"):
+    for command in ("ingress", "flow", "topics", "stack", "migrate", "reconcile", "clock", "merchants"):
         assert command in answer.stdout
 
 

@@ -11,7 +11,7 @@ from schemas.commands import Authorize, CommandReply, CreatePaymentIntent, Payme
 from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, TransactionId, payment_intent_id
 from schemas.operations import Forgotten
 from schemas.payment import Actor, ActorType, CaptureMethod, PaymentEvent, PaymentIntent, PaymentIntentStatus
-from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource, TimerFired
+from schemas.processing import CallKind, ClockOffset, Outcome, ProcessorResult, ResultSource, TimerFired
 from schemas.times import Micros
 from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS, TIMERS, Topic
 from tests.harness.driver import FlowDriver
@@ -215,3 +215,13 @@ def test_what_no_correct_writer_says_is_a_dead_letter_and_the_payment_goes_on(
     assert replies(flow) == [], "nobody asked that"
     flow.pipe(PROCESSOR_RESULTS, APPROVED)
     assert flow.state(INTENT).sequence == 4
+
+
+def test_an_advance_of_the_test_clock_is_about_no_payment() -> None:
+    flow = FlowDriver(FLOW, build, side=FoldSide())
+    offset = ClockOffset(offset_micros=86_400_000_000, actor_id="ada", at=Micros(1_790_000_000_000_000))
+    for shard in range(4):
+        flow.pipe_to(TIMERS, shard, offset)
+    assert {topic: written for topic, written in flow.log.items() if written} == {}
+    assert len(flow.store) == 0
+    assert flow.effects == []

@@ -182,14 +182,19 @@ class Membership:
     def _positions(self, shard: int, committed: Positions, *, is_unread: bool) -> Positions:
         """Where the shard goes on. No commit on any input means a first start, if the restore finds no state either.
 
-        The changelog's high watermark cannot tell: a first epoch that was aborted also moves it.
+        The changelog's high watermark cannot tell: a first epoch that was aborted also moves it. No commit on some of
+        them means that the flow reads these as of this version, for every commit has all: each from where it begins.
         """
-        places = self._places(shard)
-        for topic, _ in places if is_unread else ():
-            low, _high = self._watermark(topic, shard)
-            if low:
-                raise OffsetsExpired(f"{self._spec.name}: {topic}/{shard} begins at {low} and was never read")
-        return {place: committed.get(place, 0) for place in places}
+        positions: Positions = {}
+        for place in self._places(shard):
+            if place not in committed:
+                low, _high = self._watermark(*place)
+                if is_unread and low:
+                    raise OffsetsExpired(f"{self._spec.name}: {place[0]}/{shard} begins at {low} and was never read")
+                positions[place] = low
+            else:
+                positions[place] = committed[place]
+        return positions
 
     def _changelog(self, shard: int) -> tuple[int, int]:
         if self._spec.changelog is None:

@@ -7,10 +7,15 @@ end long before their timers are due, so these must not pile up for a day.
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
+from collections.abc import Callable
 
 from schemas.times import Micros
 
-__all__ = ["Schedule"]
+__all__ = ["ClockedSchedule", "NowOf", "Schedule"]
+
+NowOf = Callable[[int | None], Micros]
+"""This moment, by the test clock of a shard; None: by the wall clock."""
 
 _OUTDATED_MIN = 1_024
 
@@ -58,3 +63,34 @@ class Schedule:
             del self._moments[key]
             due.append(key)
         return due
+
+
+class ClockedSchedule:
+    """Moments on several clocks: live mode's go by the wall clock, test mode's by the test clock of their shard.
+
+    So an advance needs nothing here: the moments stay, and more of them have come.
+    """
+
+    def __init__(self) -> None:
+        self._schedules: defaultdict[int | None, Schedule] = defaultdict(Schedule)
+
+    def __len__(self) -> int:
+        return sum(len(schedule) for schedule in self._schedules.values())
+
+    def set(self, key: str, at: Micros | None, *, shard: int, livemode: bool) -> None:
+        """The key's moment from now on, by its payment's clock; None: it has none."""
+        own, other = (None, shard) if livemode else (shard, None)
+        self._schedules[other].set(key, None)
+        self._schedules[own].set(key, at)
+
+    def take_due(self, now_of: NowOf, limit: int) -> list[str]:
+        """The keys whose moment has come, of each clock the earliest first."""
+        due: list[str] = []
+        for clock, schedule in self._schedules.items():
+            due += schedule.take_due(now_of(clock), limit - len(due))
+        return due
+
+    def oldest_seconds(self, now_of: NowOf) -> float:
+        """For how long the earliest moment has passed; 0 where none has."""
+        firsts = ((clock, schedule.first()) for clock, schedule in self._schedules.items())
+        return max((0.0, *((now_of(clock) - first) / 1_000_000 for clock, first in firsts if first is not None)))

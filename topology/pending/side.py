@@ -15,10 +15,11 @@ from schemas.processing import CallKind, Pending
 from topology.calls.engine import CallEngine, Engine, FinishedCall, Order
 from topology.kafka import Clock, StateStore, WallClock
 from topology.pending.metrics import IN_DOUBT, LOOKUPS_WAITING, OLDEST_DOUBT_SECONDS, OVERDUE_DOUBTS
-from topology.pending.schedule import Schedule
+from topology.pending.schedule import ClockedSchedule, NowOf
 from topology.pending.times import ReconciliationTimes
 from topology.pending.watch import Due, LookedUp, in_doubt_since, is_overdue, lookup_order, next_due
 from topology.processors.port import Capabilities, Processor, boot_seconds
+from topology.test_clock import ShardClocks, is_clock_key
 
 __all__ = ["ReconciliationSide"]
 
@@ -29,7 +30,10 @@ _UNKNOWN = Capabilities(lookup=True)
 
 
 class ReconciliationSide:
-    """The side of the reconciliation flow (`topology.kafka.Side`). `partitions` is that of the topics."""
+    """The side of the reconciliation flow (`topology.kafka.Side`). `partitions` is that of the topics.
+
+    `test_clock`: whether the clock of payments in test mode may be advanced (`clocks`).
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class ReconciliationSide:
         clock: Clock | None = None,
         engine: Engine | None = None,
         boot_seconds: Callable[[], float] = boot_seconds,
+        test_clock: bool = False,
     ) -> None:
         self.times = times
         self._processors = {processor.name: processor for processor in processors}
@@ -48,8 +53,8 @@ class ReconciliationSide:
         self._lookups_max = lookups_max
         self._clock: Clock = clock or WallClock()
         self._engine: Engine = engine or CallEngine(processors, boot_seconds=boot_seconds, name="reconciliation")
-        self._store = StateStore()
-        self._forget()
+        self._test_clock = test_clock
+        self._begin(StateStore())
 
     def capabilities(self, processor: str) -> Capabilities:
         """What a processor promises."""
@@ -57,21 +62,22 @@ class ReconciliationSide:
         promised = None if configured is None else configured.capabilities
         return _UNKNOWN if promised is None else promised
 
-    def watch(self, key: str, pending: Pending | None) -> None:
+    def watch(self, key: str, shard: int, pending: Pending | None) -> None:
         """This is what the flow waits for now, of this intent."""
         if key in self._not_gone_through:
             # The store has it still as it was restored: what is to be looked up anew is what was cut short then.
             self._go_through(key)
-        self._watch(key, pending)
+        self._watch(key, shard, pending)
 
-    def _watch(self, key: str, pending: Pending | None) -> None:
+    def _watch(self, key: str, shard: int, pending: Pending | None) -> None:
         if pending is None:
-            self._dues.set(key, None)
-            self._doubts.set(key, None)
+            for livemode in (False, True):
+                self._dues.set(key, None, shard=shard, livemode=livemode)
+                self._doubts.set(key, None, shard=shard, livemode=livemode)
             self._overdue.discard(key)
             return
-        self._dues.set(key, next_due(pending))
-        self._doubts.set(key, in_doubt_since(pending))
+        self._dues.set(key, next_due(pending), shard=shard, livemode=pending.livemode)
+        self._doubts.set(key, in_doubt_since(pending), shard=shard, livemode=pending.livemode)
         if is_overdue(pending):
             self._overdue.add(key)
         else:
@@ -79,9 +85,8 @@ class ReconciliationSide:
 
     def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
         """Begin to go through the store."""
-        self._forget()
-        self._store = store
-        self._not_gone_through.update(key for key, _value in store.items())
+        self._begin(store)
+        self._not_gone_through.update(key for key, _value in store.items() if not is_clock_key(key))
         self._engine.start()
 
     def drain(self, limit: int) -> list[tuple[str, int, object]]:
@@ -95,7 +100,7 @@ class ReconciliationSide:
             self._running[finished.order.asked.processor] -= 1
             drained.append(_looked_up(finished))
         self._submit()
-        due = self._dues.take_due(self._clock.now(), limit - len(drained))
+        due = self._dues.take_due(self._now_of(), limit - len(drained))
         drained.extend((key, partition_of(key, self.partitions), Due()) for key in due)
         self._report()
         return drained
@@ -120,8 +125,11 @@ class ReconciliationSide:
         """Abandon all look-ups."""
         self._engine.close()
 
-    def _forget(self) -> None:
-        self._dues, self._doubts = Schedule(), Schedule()
+    def _begin(self, store: StateStore) -> None:
+        """Know nothing but what is in the store."""
+        self._store = store
+        self.clocks = ShardClocks(store, allowed=self._test_clock)
+        self._dues, self._doubts = ClockedSchedule(), ClockedSchedule()
         self._overdue: set[str] = set()
         self._waiting: defaultdict[str, deque[Order]] = defaultdict(deque)
         self._running: Counter[str] = Counter()
@@ -135,7 +143,7 @@ class ReconciliationSide:
         pending = self._store.load(key, Pending, partition=partition)
         if pending is None:
             return
-        self._watch(key, pending)
+        self._watch(key, partition, pending)
         for lookup in pending.lookups:
             if lookup.in_flight:
                 self._wait(lookup_order(PaymentIntentId(key), partition, lookup, self.times))
@@ -157,8 +165,12 @@ class ReconciliationSide:
         IN_DOUBT.set(len(self._doubts))
         OVERDUE_DOUBTS.set(len(self._overdue))
         LOOKUPS_WAITING.set(sum(len(waiting) for waiting in self._waiting.values()))
-        first = self._doubts.first()
-        OLDEST_DOUBT_SECONDS.set(0.0 if first is None else max(0.0, (self._clock.now() - first) / 1_000_000))
+        OLDEST_DOUBT_SECONDS.set(self._doubts.oldest_seconds(self._now_of()))
+
+    def _now_of(self) -> NowOf:
+        """This moment by each clock."""
+        real = self._clock.now()
+        return lambda shard: real if shard is None else self.clocks.of(shard, livemode=False).now(real)
 
 
 def _looked_up(finished: FinishedCall) -> tuple[str, int, object]:

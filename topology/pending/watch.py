@@ -29,9 +29,11 @@ from schemas.topics import PROCESSOR_RESULTS, TIMERS
 from topology.calls.engine import Order
 from topology.kafka import AfterCommit, Output, Produce
 from topology.pending.awaited import DOUBT_ALERT, LADDER, UNANSWERED_ALERT, Awaited, CapabilitiesOf, awaited
+from topology.pending.clocked import shown
 from topology.pending.metrics import DOUBT_ALERTS, TIMERS_FIRED
 from topology.pending.times import BEFORE_LADDER, NEVER, ReconciliationTimes
 from topology.processors.port import Answer
+from topology.test_clock import PaymentClock
 
 __all__ = ["Due", "LookedUp", "Watch", "in_doubt_since", "is_overdue", "lookup_order", "next_due"]
 
@@ -54,7 +56,10 @@ class LookedUp:
 
 
 class Watch:
-    """What is awaited of one PaymentIntent, while a batch of its inputs is decided."""
+    """What is awaited of one PaymentIntent, while a batch of its inputs is decided.
+
+    `now` is the wall clock's, `clock` the one that the payment's deadlines go by.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,8 @@ class Watch:
         times: ReconciliationTimes,
         capabilities: CapabilitiesOf,
         now: Micros,
+        livemode: bool,
+        clock: PaymentClock,
     ) -> None:
         self.outputs: list[Output] = []
         self._key = key
@@ -74,7 +81,11 @@ class Watch:
         self._sequence = stored.sequence if stored else 0
         self._times = times
         self._capabilities = capabilities
-        self._now = now
+        self._livemode = livemode
+        self._clock = clock
+        self._real_now = now
+        # All that is kept here, and compared with, is of the payment's clock; what is told to others is of this one.
+        self._now = clock.now(now)
 
     def pending(self) -> Pending | None:
         """The record to keep; None when nothing is awaited."""
@@ -85,6 +96,7 @@ class Watch:
             sequence=self._sequence,
             timers=tuple(self._timers.values()),
             lookups=tuple(self._lookups.values()),
+            livemode=self._livemode,
         )
 
     def event(self, event: PaymentEvent) -> None:
@@ -93,7 +105,7 @@ class Watch:
             return
         self._sequence = event.sequence
         timers, lookups, self._timers, self._lookups = self._timers, self._lookups, {}, {}
-        for wanted in awaited(event, times=self._times, capabilities=self._capabilities):
+        for wanted in awaited(shown(event, self._clock), times=self._times, capabilities=self._capabilities):
             name = _name(wanted.timer)
             running = timers.get(name)
             if running is not None and not wanted.restarts:
@@ -122,7 +134,7 @@ class Watch:
         if answer.outcome is Outcome.not_sent:
             # One that could not be asked brought no answer, like one that was not answered.
             answer = dataclasses.replace(answer, outcome=Outcome.unknown)
-        result = answer.result(self._key, lookup, kind=CallKind.lookup, source=ResultSource.lookup, at=self._now)
+        result = answer.result(self._key, lookup, kind=CallKind.lookup, source=ResultSource.lookup, at=self._real_now)
         self.outputs.append(Produce(PROCESSOR_RESULTS.name, self._partition, self._key, encode(result)))
         if result.outcome is Outcome.not_found and self._may_repeat(lookup):
             timer = self._timers[LADDER, lookup.transaction_id]
@@ -186,7 +198,8 @@ class Watch:
             name=timer.name,
             step=timer.step,
             due_at=min(timer.due_at, self._now),
-            at=self._now,
+            # Events are written at this time: one that lies ahead would keep all that follow it there.
+            at=self._real_now,
         )
         self.outputs.append(Produce(TIMERS.name, self._partition, self._key, encode(fired)))
 

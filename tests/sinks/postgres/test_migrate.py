@@ -15,7 +15,7 @@ from sinks.postgres import MigrationError, ReadModelUnavailable, migrate
 from sinks.postgres.columns import AUDIT_LOG, PAYMENT_INTENTS, TRANSACTIONS
 from sinks.postgres.migrate import DIRECTORY, migrations
 
-NAMES = ["0001_roles", "0002_read_model", "0003_audit_log"]
+NAMES = ["0001_roles", "0002_read_model", "0003_audit_log", "0005_open_transactions"]
 
 
 def _copy(directory: Path, **changed: str) -> Path:

@@ -220,3 +220,14 @@ def test_an_assignment_that_arrives_while_it_leaves_is_asked_nothing(
     joined.membership.close()
     assert joined.asked == ["close", "close"]
     assert joined.membership.assignment is None
+
+
+def test_an_input_that_the_flow_reads_as_of_this_version_is_read_from_where_it_begins(joined: Joined) -> None:
+    """Its retention may have taken what is older, which was not for this flow to read."""
+    joined.member.offsets = {("a", 0): 4}
+    joined.watcher.watermarks = {("b", 0): (3, 9)}
+    joined.member.give(("a", 0), ("b", 0))
+    given = joined.membership.assignment
+    assert given is not None
+    assert given.positions == {("a", 0): 4, ("b", 0): 3}
+    assert given.unread == frozenset()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.processing import Outcome, Pending, ProcessorResult, TimerFired
+from schemas.partitioner import partition
+from schemas.processing import ClockOffset, Outcome, Pending, ProcessorResult, TimerFired
 from schemas.times import Micros
 from schemas.topics import EVENTS, PROCESSOR_RESULTS, TIMERS
 from tests.harness.driver import FakeClock, FlowDriver
@@ -33,6 +34,7 @@ class Rig:
         times: ReconciliationTimes | None = None,
         lookups_max: int = 100,
         processors: tuple[str, ...] = ("a", "b"),
+        test_clock: bool = False,
     ) -> None:
         self.engine = FakeEngine()
         self.clock = FakeClock(START)
@@ -44,6 +46,7 @@ class Rig:
             lookups_max=lookups_max,
             clock=self.clock,
             engine=self.engine,
+            test_clock=test_clock,
         )
         self.driver = FlowDriver(FLOW, build, side=self.side, clock=self.clock)
         self.payment = payment or Payment(route=("a",))
@@ -69,6 +72,17 @@ class Rig:
     def advance_to(self, moment: Micros, seconds: float) -> None:
         """Let time pass until that many seconds after a moment."""
         self.driver.advance((moment - self.clock.at) / 1_000_000 + seconds)
+
+    def advance_clock(self, total_seconds: float, *, lost: bool = False) -> None:
+        """Advance the test clock of the payment's shard to so far ahead in all, as a command does it."""
+        offset = ClockOffset(offset_micros=round(total_seconds * 1_000_000), actor_id="ada", at=self.clock.now())
+        self.driver.pipe_to(TIMERS, self.shard, offset, lost=lost)
+        self.driver.settle()
+
+    @property
+    def shard(self) -> int:
+        """Where the payment lies."""
+        return partition(self.payment.intent.id, 4)
 
     def answer(self, answer: Answer) -> Order:
         """The oldest look-up under way ends, and the flow learns of it."""
