@@ -39,6 +39,7 @@ Record = (
     | settlement.Capture
     | settlement.OpenCapture
     | settlement.Settlement
+    | settlement.SettlementFile
     | settlement.SettlementLine
 )
 

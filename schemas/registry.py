@@ -36,6 +36,7 @@ MESSAGES = (
     "SettlementLine",
     "OpenCapture",
     "Settlement",
+    "SettlementFile",
     "WebhookAttempt",
     "DeadLetter",
     "Merchant",
