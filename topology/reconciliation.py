@@ -1,7 +1,8 @@
 """The reconciliation flow: watches over what is open, and looks up at the processors what is in doubt.
 
 Reads `payments.events`; writes `payments.timers` (deadlines and steps of the ladder), `payments.processor-results`
-(what look-ups said) and, as its changelog, `payments.pending`, in one transaction per epoch. It decides nothing about a
+(what look-ups said), `payments.captures` (for settlement) and, as its changelog, `payments.pending`, in one transaction
+per epoch. It decides nothing about a
 payment: that the fold does, with what stands in the log. Driven by `topology.kafka`; the rules are in
 `topology.pending`.
 """
@@ -26,7 +27,7 @@ FLOW = FlowSpec(name="reconciliation", inputs=(EVENTS,), changelog=PENDING)
 
 
 def build(context: FlowContext) -> Dataflow:
-    """The flow as a diagram: events, moments and look-ups → pending → timers, results. Its side: ReconciliationSide."""
+    """The flow as a diagram: events, moments and look-ups → pending → log. Its side: ReconciliationSide."""
     side = context.side
     assert isinstance(side, ReconciliationSide)
     check_partitions(context, side.partitions)
@@ -53,6 +54,7 @@ class Waiting:
             PaymentIntentId(key),
             partition,
             stored,
+            partitions=self._side.partitions,
             times=self._side.times,
             capabilities=self._side.capabilities,
             now=self._clock.now(),
