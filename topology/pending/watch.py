@@ -2,8 +2,8 @@
 
 Writes `payments.timers` (a deadline, or a step of the ladder without a look-up), `payments.processor-results` (what a
 look-up said) and `payments.captures` (what settlement has to know). A look-up changes nothing at the processor, so one
-that a crash cut short is simply made again; it follows the commit all the same. Driven by `topology.reconciliation` with
-the state as it lies in the store.
+that a crash cut short is simply made again; it follows the commit all the same. Driven by `topology.reconciliation`,
+with the state as it lies in the store.
 """
 
 from __future__ import annotations
