@@ -46,7 +46,10 @@ SELECT asked.number,
        intent.status, intent.amount_received_minor, intent.currency,
        EXISTS (SELECT FROM settlements AS settled
                WHERE settled.payment_intent_id = found.payment_intent_id AND settled.transaction_id = found.id
-                 AND settled.outcome IN ('settled', 'amount', 'currency'))
+                 AND settled.outcome IN ('settled', 'amount', 'currency')),
+       EXISTS (SELECT FROM settlements AS missed
+               WHERE missed.payment_intent_id = found.payment_intent_id AND missed.transaction_id = found.id
+                 AND missed.outcome = 'missing_at_processor')
 FROM unnest(%(numbers)s::integer[], %(processors)s::text[], %(references)s::text[],
             %(processor_references)s::text[], %(settlement_ids)s::text[])
      AS asked (number, processor, reference, processor_reference, settlement_id)
@@ -85,7 +88,8 @@ class FoundTransaction:
     """The Transaction that was meant, as the read model has it.
 
     `captured_minor` is what the customer was charged by it, as far as we know; None where we know of no charge.
-    `is_open`: it has no outcome yet. `is_settled`: a line has been matched with it.
+    `is_captured`: it is a capture that has succeeded, and not one whose charge was found by another call. `is_open`: it
+    has no outcome yet. `is_settled`: a line has been matched with it. `was_missed`: its window has ended without one.
     """
 
     payment_intent_id: PaymentIntentId
@@ -94,8 +98,10 @@ class FoundTransaction:
     amount_minor: int
     currency: str
     captured_minor: int | None
+    is_captured: bool
     is_open: bool
     is_settled: bool
+    was_missed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +190,13 @@ def _transaction(
     received_minor: int,
     intent_currency: str,
     is_settled: bool,
+    was_missed: bool,
 ) -> FoundTransaction | None:
     if payment_intent_id is None:
         return None
     kind, captured_minor = TransactionType(type), None
-    if kind is TransactionType.capture and status == TransactionStatus.succeeded:
+    is_captured = kind is TransactionType.capture and status == TransactionStatus.succeeded
+    if is_captured:
         captured_minor = amount_minor
     elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0:
         # Found captured by the answer to another call, so no capture stands as succeeded. The charge is known.
@@ -200,6 +208,8 @@ def _transaction(
         amount_minor=amount_minor,
         currency=currency,
         captured_minor=captured_minor,
+        is_captured=is_captured,
         is_open=status in (TransactionStatus.created, TransactionStatus.pending),
         is_settled=is_settled,
+        was_missed=was_missed,
     )

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Protocol
 
 from schemas.times import Micros, later
@@ -138,12 +139,13 @@ class ReadModelJudge:
 
     def _answer(self, asked: deque[tuple[Micros, Question]], answered: deque[tuple[Question, Judged]]) -> float:
         watermark = self._reader.watermark(partitions=self._partitions)
-        # They came in the order of their moments.
-        ripe = [asked[number] for number in range(min(_BATCH, len(asked)))]
-        ripe = [pair for pair in ripe if watermark is not None and pair[0] <= watermark]
-        if not ripe:
+        if watermark is None:
             return _ASK_AGAIN_SECONDS
-        questions = [question for _moment, question in ripe]
+        # In their order, up to the first that has to wait: a clock that was set back may have put an earlier one after.
+        first = (asked[number] for number in range(min(_BATCH, len(asked))))
+        questions = [question for _moment, question in takewhile(lambda pair: pair[0] <= watermark, first)]
+        if not questions:
+            return _ASK_AGAIN_SECONDS
         findings = self._reader.find([question.asked for question in questions])
         for question, finding in zip(questions, findings, strict=True):
             answered.append((question, Judged(question.asked, question.due_at, finding)))

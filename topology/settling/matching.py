@@ -19,7 +19,7 @@ from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.payment import TransactionStatus, TransactionType
 from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource
 from schemas.settlement import Capture, OpenCapture, Settlement, SettlementLine, SettlementOutcome
-from schemas.times import Micros
+from schemas.times import Micros, later
 from sinks.postgres import Asked, FoundTransaction
 from topology.settling.findings import Judged, about_capture, about_line
 from topology.settling.references import reference_of, settlement_id_of
@@ -34,6 +34,7 @@ FURTHER_LINES_MAX = 32
 """So many lines wait behind the first. A file that names one reference again and again must not make a record that
 grows without end; a line beyond that is settled twice, whatever the first one comes to."""
 
+_ON_ITS_WAY_SECONDS = 86_400.0
 _EXPECTED = (TransactionStatus.succeeded, TransactionStatus.pending)
 
 
@@ -137,6 +138,8 @@ def _judged(kept: OpenCapture | None, judged: Judged, at: Micros) -> Matched:
     found = judged.finding.transaction
     if found is not None and found.captured_minor is None and _is_open_capture(found):
         return _decided_by(kept.line, kept, found.payment_intent_id, found.id, at)
+    if found is not None and _is_on_its_way(found, kept.line, at):
+        return Matched(kept=kept, asked=about_line(kept.line))
     return _next_line(kept, _judgement(kept.line, found, at))
 
 
@@ -249,6 +252,16 @@ def _of(line: SettlementLine, outcome: SettlementOutcome, capture: Capture | Non
 
 def _is_same(line: SettlementLine, other: SettlementLine) -> bool:
     return line.file_hash == other.file_hash and line.line_number == other.line_number
+
+
+def _is_on_its_way(found: FoundTransaction, line: SettlementLine, at: Micros) -> bool:
+    """Whether a capture that the read model knows is still to come by here, from a reconciliation that is behind it.
+
+    Settled without it, a second line would find it waiting, and settle it again. One that has not come for a day was
+    made before captures were told of.
+    """
+    has_been_here = found.is_settled or found.was_missed or found.id != line.reference
+    return found.is_captured and not has_been_here and at < later(line.at, seconds=_ON_ITS_WAY_SECONDS)
 
 
 def _is_open_capture(found: FoundTransaction) -> bool:

@@ -254,8 +254,10 @@ FOUND = FoundTransaction(
     amount_minor=1_999,
     currency="usd",
     captured_minor=1_999,
+    is_captured=True,
     is_open=False,
     is_settled=False,
+    was_missed=False,
 )
 
 
@@ -269,15 +271,15 @@ class TestAsking:
             (captured(), FOUND),
             (
                 captured(TransactionStatus.pending, intent_status=PaymentIntentStatus.processing, received_minor=0),
-                dataclasses.replace(FOUND, captured_minor=None, is_open=True),
+                dataclasses.replace(FOUND, is_captured=False, captured_minor=None, is_open=True),
             ),
             (
                 captured(TransactionStatus.failed, intent_status=PaymentIntentStatus.canceled, received_minor=0),
-                dataclasses.replace(FOUND, captured_minor=None),
+                dataclasses.replace(FOUND, is_captured=False, captured_minor=None),
             ),
             (
                 captured(TransactionStatus.failed, received_minor=1_500),
-                dataclasses.replace(FOUND, captured_minor=1_500),
+                dataclasses.replace(FOUND, is_captured=False, captured_minor=1_500),
             ),
         ],
         ids=["captured", "in doubt", "failed", "found captured by another call"],
@@ -310,22 +312,22 @@ class TestAsking:
         assert (finding.transaction.type, finding.transaction.captured_minor) == (Type.authorization, None)
 
     @pytest.mark.parametrize(
-        ("outcome", "is_settled"),
+        ("outcome", "is_settled", "was_missed"),
         [
-            ("settled", True),
-            ("amount", True),
-            ("currency", True),
-            ("missing_at_processor", False),
-            ("settled_twice", False),
+            ("settled", True, False),
+            ("amount", True, False),
+            ("currency", True, False),
+            ("missing_at_processor", False, True),
+            ("settled_twice", False, False),
         ],
     )
     def test_what_has_been_settled_already(
-        self, writer: ReadModelWriter, reader: SettlementReader, outcome: str, is_settled: bool
+        self, writer: ReadModelWriter, reader: SettlementReader, outcome: str, is_settled: bool, was_missed: bool
     ) -> None:
         writer.write([*life("a"), captured()], progress=[], settlements=[settlement(outcome)])
         (finding,) = reader.find([asked()])
         assert finding.transaction is not None
-        assert finding.transaction.is_settled is is_settled
+        assert (finding.transaction.is_settled, finding.transaction.was_missed) == (is_settled, was_missed)
 
     def test_a_line_that_was_judged(
         self, writer: ReadModelWriter, reader: SettlementReader, database: psycopg.Connection

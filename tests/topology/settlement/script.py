@@ -2,8 +2,10 @@
 
 `captured`, `in doubt`, `failed` are what reconciliation says of the capture; `line` is the processor's, with `900`,
 `eur` or `fee` where it differs, `again` where it is the one before, and a number of its own otherwise; `window ends`
-is a moment past the grace. `known: …` is what the read model answers to the oldest question that has none: `nothing`,
-`in doubt`, `captured`, `settled` (captured, and a line of it used up), `failed`, `voided`, `judged` (this very line).
+is a moment past the grace. `known: …` is what the read model answers to the oldest question that has
+none: `nothing`, `in doubt`, `captured`, `missed` (captured, and its window has ended without a line), `settled`
+(captured, and a line of it used up), `elsewhere` (captured, under another reference), `failed`, `found captured` (by
+the answer to another call), `voided`, `judged` (this very line); `a day later` where it says so.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ __all__ = ["INTENT", "START", "TRANSACTION", "Reference", "capture", "found", "l
 
 INTENT = PaymentIntentId("pi_" + "1" * 32)
 TRANSACTION = TransactionId("tx_" + "2" * 32)
+ELSEWHERE = TransactionId("tx_" + "3" * 32)
 START = Micros(1_790_000_000_000_000)
 """Monday, 21 September 2026, 14:13:20 UTC."""
 
@@ -83,13 +86,15 @@ def found(known: str) -> Finding:
     return Finding(
         transaction=FoundTransaction(
             payment_intent_id=INTENT,
-            id=TRANSACTION,
+            id=ELSEWHERE if known == "elsewhere" else TRANSACTION,
             type=TransactionType.void if known == "voided" else TransactionType.capture,
             amount_minor=1_000,
             currency="usd",
-            captured_minor=1_000 if known in ("captured", "settled", "judged") else None,
+            captured_minor=None if known in ("in doubt", "failed", "voided") else 1_000,
+            is_captured=known in ("captured", "missed", "settled", "judged", "elsewhere"),
             is_open=known == "in doubt",
             is_settled=known in ("settled", "judged"),
+            was_missed=known == "missed",
         ),
         line_is_judged=known == "judged",
     )
@@ -138,6 +143,9 @@ class Reference:
         if kind == "window ends":
             self.now = later(self.now, seconds=10 * 86_400)
             return Due(self.now)
+        if rest.endswith("a day later"):
+            self.now = later(self.now, seconds=86_400)
+            rest = rest.removesuffix("a day later").strip()
         if kind == "known":
             asked, due_at = self.asked.popleft()
             return Judged(asked, due_at, found(rest))

@@ -182,7 +182,7 @@ class TestWindows:
         rig.driver.advance(10 * DAY)
         rig.known("captured")
         rig.line()
-        rig.known("captured")
+        rig.known("missed")
         assert rig.outcomes() == ["missing_at_processor", "settled"]
 
     def test_a_doubt_that_is_resolved_has_a_window_of_its_own(self, rig: Rig) -> None:
@@ -217,7 +217,7 @@ class TestCrashes:
         rig.line()
         rig.restart()
         assert len(rig.judge.asked) == 1
-        rig.known("captured")
+        rig.known("missed")
         assert rig.outcomes() == ["settled"]
 
     def test_an_answer_that_was_lost_is_asked_for_again(self, rig: Rig) -> None:

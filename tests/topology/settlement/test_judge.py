@@ -123,6 +123,18 @@ def test_nothing_is_asked_before_the_read_model_has_come_past_the_question(
     assert [asked.key for asked, _judged in taken(judge, 1)] == ["cardnet:tx_2"]
 
 
+def test_a_clock_that_was_set_back_mixes_nothing_up(judge: ReadModelJudge, reader: Reader, clock: FakeClock) -> None:
+    reader.at = later(NOW, seconds=10)
+    clock.advance(60)
+    judge.submit([question(1)])
+    clock.advance(-60)
+    judge.submit([question(2)])
+    time.sleep(0.05)
+    assert (judge.take(10), judge.waiting()) == ([], 2)
+    reader.at = later(NOW, seconds=100)
+    assert [asked.key for asked, _judged in taken(judge, 2)] == ["cardnet:tx_1", "cardnet:tx_2"]
+
+
 def test_the_clocks_may_be_a_little_apart(judge: ReadModelJudge, reader: Reader) -> None:
     reader.at = later(NOW, seconds=1.0)
     judge.submit([question(1)])
