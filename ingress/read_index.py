@@ -157,5 +157,8 @@ def is_settled(intent: PaymentIntent) -> bool:
     if intent.status is PaymentIntentStatus.canceled:
         return not intent.transactions
     return intent.status is PaymentIntentStatus.succeeded and all(
-        one.type in _PAYING and one.status is TransactionStatus.succeeded for one in intent.transactions
+        one.type in _PAYING and one.status is TransactionStatus.succeeded
+        for one in intent.transactions
+        # What the processor's file says is shown beside the payment, and changes nothing in it.
+        if one.type is not TransactionType.settlement
     )

@@ -15,8 +15,10 @@ __all__ = ["main"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Card payments as a stream pipeline.")
 topics_app = typer.Typer(no_args_is_help=True, help="The Kafka topics.")
+settlement_app = typer.Typer(no_args_is_help=True, help="What the processors' settlement files say.")
 stack_app = typer.Typer(no_args_is_help=True, help="The local stack: everything on this machine.")
 app.add_typer(topics_app, name="topics")
+app.add_typer(settlement_app, name="settlement")
 app.add_typer(stack_app, name="stack")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(clock.app, name="clock")
@@ -29,6 +31,7 @@ class FlowName(StrEnum):
     payments = "payments"
     processing = "processing"
     reconciliation = "reconciliation"
+    settlement = "settlement"
     postgres = "postgres"
 
 
@@ -107,6 +110,19 @@ def topics_list() -> None:
         kept = "compacted" if topic.retention_ms is None else f"{topic.retention_ms / 86_400_000:g} days"
         table.add_row(topic.name, topic.key, ", ".join(topic.records), kept)
     Console().print(table)
+
+
+@settlement_app.command("import")
+def settlement_import(
+    location: Annotated[str, typer.Argument(metavar="FILE", help="A path, or s3://bucket/key.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="csv or nested-json; told by the content otherwise.")
+    ] = None,
+) -> None:
+    """Import a settlement file: all of it, each line once, or nothing (exit code 1)."""
+    from paystream.settlement import import_settlement_file
+
+    raise typer.Exit(import_settlement_file(_settings("kafka_bootstrap"), location, form))
 
 
 Directory = Annotated[Path, typer.Option(help="Where the stack keeps its data.")]

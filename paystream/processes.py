@@ -17,6 +17,7 @@ from topology.serving import serve_health
 
 if TYPE_CHECKING:
     from topology.processors import Processor
+    from topology.settlement import Calendars
 
 __all__ = ["FLOWS", "run_ingress"]
 
@@ -100,8 +101,19 @@ def run_reconciliation(settings: Settings) -> None:
     _run(settings, reconciliation.FLOW, reconciliation.build, side=side)
 
 
+def run_settlement(settings: Settings) -> None:
+    """Match captures with settlement lines."""
+    from sinks.postgres import SettlementReader
+    from topology import settlement
+
+    partitions = settings["partitions"]
+    judge = settlement.ReadModelJudge(SettlementReader(settings["postgres_uri"]), partitions=partitions)
+    side = settlement.SettlementSide(judge, _calendars(settings), partitions=partitions)
+    _run(settings, settlement.FLOW, settlement.build, side=side)
+
+
 def run_postgres(settings: Settings) -> None:
-    """Project events into the read model."""
+    """Project events and settlements into the read model."""
     from sinks.postgres import ReadModelWriter
     from topology import postgres
 
@@ -124,6 +136,7 @@ FLOWS: dict[str, tuple[Callable[[Settings], None], tuple[str, ...]]] = {
     "payments": (run_payments, ()),
     "processing": (run_processing, ("card_network_url", "public_url")),
     "reconciliation": (run_reconciliation, ("card_network_url", "public_url")),
+    "settlement": (run_settlement, ("postgres_uri",)),
     "postgres": (run_postgres, ("postgres_uri",)),
 }
 """Each flow by name: what runs it, and the settings that it needs besides Kafka's."""
@@ -170,6 +183,22 @@ def _iso8583(settings: Settings, *, connections: int) -> Processor:
             awaiting_max=settings["calls_in_flight"],
         )
     )
+
+
+def _calendars(settings: Settings) -> Calendars:
+    """When each processor settles; one that only has holidays has the cut-off of everybody else."""
+    from topology.settlement import Calendar, Calendars
+
+    cut_offs, holidays = settings["settlement_cut_offs"] or {}, settings["settlement_holidays"] or {}
+    grace = settings["settlement_grace_days"]
+    default = Calendar(grace_business_days=grace)
+    by_processor = {}
+    for processor in {*cut_offs, *holidays}:
+        cut_off, zone = cut_offs.get(processor, (default.cut_off, default.zone))
+        by_processor[processor] = Calendar(
+            cut_off=cut_off, zone=zone, holidays=holidays.get(processor, frozenset()), grace_business_days=grace
+        )
+    return Calendars(by_processor=by_processor, default=default)
 
 
 def _kafka(settings: Settings) -> KafkaConfig:

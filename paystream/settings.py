@@ -10,7 +10,9 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, time
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.identifiers import InvalidIdentifier, MerchantId, parse_merchant_id
 
@@ -158,6 +160,40 @@ def _api_keys(value: str) -> tuple[ApiKey, ...]:
     return tuple(keys)
 
 
+def _cut_offs(value: str) -> dict[str, tuple[time, ZoneInfo]]:
+    cut_offs: dict[str, tuple[time, ZoneInfo]] = {}
+    for pair in value.split(","):
+        found = re.fullmatch(r"([a-z0-9_-]{1,64})=([01][0-9]|2[0-3]):([0-5][0-9])@([A-Za-z0-9_+/-]{1,64})", pair)
+        if not found:
+            raise ValueError("must be PROCESSOR=HH:MM@ZONE, several separated by commas")
+        processor, hour, minute, zone = found.groups()
+        try:
+            cut_offs[processor] = time(int(hour), int(minute)), ZoneInfo(zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError("names a time zone that is not known (IANA)") from None
+    return cut_offs
+
+
+def _holidays(value: str) -> dict[str, frozenset[date]]:
+    holidays: dict[str, frozenset[date]] = {}
+    for pair in value.split(","):
+        processor, equals, days = pair.partition("=")
+        if not equals:
+            raise ValueError("must be PROCESSOR=YYYY-MM-DD+YYYY-MM-DD, several separated by commas")
+        try:
+            holidays[processor] = frozenset(map(date.fromisoformat, days.split("+")))
+        except ValueError:
+            raise ValueError("has a date that is not of the form YYYY-MM-DD") from None
+    return holidays
+
+
+def _days(value: str) -> int:
+    number = int(value)
+    if not 0 <= number <= 30:
+        raise ValueError("must be 0 to 30 days")
+    return number
+
+
 def _hmac_key(value: str) -> tuple[str, bytes]:
     name, colon, digits = value.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z0-9_-]{1,16}", name) or not re.fullmatch(r"([0-9a-f]{2}){16,64}", digits):
@@ -211,6 +247,23 @@ TABLE = (
         "by how much the read model's watermark trails the log's end; longer than any transaction is open",
     ),
     Setting("test_clock", "off", _switch, "`on`: `paystream clock advance` moves the time of payments in test mode"),
+    Setting(
+        "settlement_cut_offs",
+        "cardnet=00:00@UTC",
+        _cut_offs,
+        "when each processor's settlement day ends, `PROCESSOR=HH:MM@ZONE,…`",
+    ),
+    Setting("settlement_grace_days", "3", _days, "business days after it until which a settlement line may come"),
+    Setting(
+        "settlement_holidays",
+        None,
+        _holidays,
+        "weekdays on which a processor does not settle, `PROCESSOR=YYYY-MM-DD+YYYY-MM-DD,…`",
+    ),
+    Setting("s3_endpoint_url", None, _url, "S3 that settlement files are fetched from; Amazon's where it is not set"),
+    Setting("s3_region", "us-east-1", _text, "region of that S3"),
+    Setting("s3_access_key_id", None, _text, "who asks there; found as Amazon's tools find it where it is not set"),
+    Setting("s3_secret_access_key", None, _text, "the key that goes with it", True),
     Setting("log_level", "INFO", _text, "`DEBUG`, `INFO`, `WARNING` or `ERROR`"),
 )
 

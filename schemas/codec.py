@@ -42,6 +42,7 @@ Record = (
     | settlement.Capture
     | settlement.OpenCapture
     | settlement.Settlement
+    | settlement.SettlementFile
     | settlement.SettlementLine
 )
 

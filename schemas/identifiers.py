@@ -25,11 +25,13 @@ __all__ = [
     "is_merchant_id",
     "is_payment_intent_id",
     "is_transaction_id",
+    "missing_settlement_id",
     "opened_transaction_id",
     "parse_merchant_id",
     "parse_payment_intent_id",
     "parse_transaction_id",
     "payment_intent_id",
+    "settlement_id",
     "transaction_id",
 ]
 
@@ -73,6 +75,16 @@ def transaction_id(*, payment_intent_id: PaymentIntentId, idempotency_key: str) 
 def opened_transaction_id(*, payment_intent_id: PaymentIntentId, sequence: int) -> TransactionId:
     """The Transaction that the fold itself opens with the event of this sequence."""
     return TransactionId("tx_" + _digest("tx", payment_intent_id, "sequence", str(sequence)).hex())
+
+
+def settlement_id(*, processor: str, file_hash: bytes, line_number: int) -> TransactionId:
+    """The settlement that a line becomes; the same (file hash, line number) again is the same one."""
+    return TransactionId("tx_" + _digest("tx", "settlement", processor, file_hash, str(line_number)).hex())
+
+
+def missing_settlement_id(*, transaction_id: TransactionId, at: int) -> TransactionId:
+    """The settlement that a capture whose line has not come becomes at that moment (microseconds since the epoch)."""
+    return TransactionId("tx_" + _digest("tx", "missing settlement", transaction_id, str(at)).hex())
 
 
 def event_id(*, payment_intent_id: PaymentIntentId, sequence: int) -> EventId:

@@ -39,6 +39,7 @@ MESSAGES = (
     "SettlementLine",
     "OpenCapture",
     "Settlement",
+    "SettlementFile",
     "WebhookAttempt",
     "DeadLetter",
     "Merchant",

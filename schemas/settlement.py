@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from schemas.identifiers import PaymentIntentId, TransactionId
@@ -12,12 +14,27 @@ __all__ = [
     "Capture",
     "OpenCapture",
     "Settlement",
+    "SettlementFile",
     "SettlementLine",
+    "SettlementOutcome",
 ]
 
 
+class SettlementOutcome(StrEnum):
+    """What a settlement comes to: settled, a mismatch by name, or a line of a kind that is kept and not judged."""
+
+    settled = "settled"
+    missing_at_processor = "missing_at_processor"
+    missing_here = "missing_here"
+    amount = "amount"
+    currency = "currency"
+    settled_twice = "settled_twice"
+    settled_not_captured = "settled_not_captured"
+    unmatched_kind = "unmatched_kind"
+
+
 class Capture(Struct, frozen=True, kw_only=True):
-    """A capture that succeeded or is in doubt, for matching with settlement lines."""
+    """What became of a capture, for matching with settlement lines."""
 
     processor: str
     processor_reference: str
@@ -45,14 +62,30 @@ class SettlementLine(Struct, frozen=True, kw_only=True):
     net_minor: int | None = None
     payout_currency: str | None = None
     at: Micros
+    reference: str | None = None
+    booked_at: Micros | None = None
+
+
+class SettlementFile(Struct, frozen=True, kw_only=True):
+    """A settlement file that was imported, or is being imported."""
+
+    processor: str
+    file_sequence: int
+    file_hash: bytes
+    settlement_date: int
+    lines: int
+    lines_written: int
+    began_at: Micros
+    at: Micros
 
 
 class OpenCapture(Struct, frozen=True, kw_only=True):
-    """A capture or a line that waits for the other: changelog of the settlement flow."""
+    """A capture or lines that wait for each other, or to be judged: changelog of the settlement flow."""
 
     capture: Capture | None = None
     line: SettlementLine | None = None
     due_at: Micros
+    further_lines: tuple[SettlementLine, ...] = ()
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
@@ -66,3 +99,6 @@ class Settlement(Struct, frozen=True, kw_only=True):
     settlement_date: int | None = None
     line: SettlementLine | None = None
     at: Micros
+    capture_amount_minor: int | None = None
+    capture_currency: str | None = None
+    reference: str | None = None

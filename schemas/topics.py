@@ -23,6 +23,7 @@ __all__ = [
     "PROCESSOR_RESULTS",
     "REPLIES",
     "SETTLEMENTS",
+    "SETTLEMENT_FILES",
     "SETTLEMENT_LINES",
     "TIMERS",
     "WEBHOOK_ATTEMPTS",
@@ -88,6 +89,7 @@ PENDING = _compacted("payments.pending", "intent", "Pending", "ShardClock")
 REPLIES = _kept("payments.replies", "command", "CommandReply", days=1 / 24)
 CAPTURES = _kept("payments.captures", "processor:reference", "Capture", days=30)
 SETTLEMENT_LINES = _kept("payments.settlement-lines", "processor:reference", "SettlementLine", days=90)
+SETTLEMENT_FILES = _compacted("payments.settlement-files", "processor:sequence", "SettlementFile")
 OPEN_CAPTURES = _compacted("payments.open-captures", "processor:reference", "OpenCapture")
 SETTLEMENTS = _kept("payments.settlements", "intent, else unmatched:reference", "Settlement", days=30)
 WEBHOOK_ATTEMPTS = _kept("payments.webhook-attempts", "intent", "WebhookAttempt", days=30)
@@ -107,6 +109,7 @@ ALL = (
     REPLIES,
     CAPTURES,
     SETTLEMENT_LINES,
+    SETTLEMENT_FILES,
     OPEN_CAPTURES,
     SETTLEMENTS,
     WEBHOOK_ATTEMPTS,

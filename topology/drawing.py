@@ -14,8 +14,8 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.visualize import to_mermaid
 
 from schemas.times import Micros
-from sinks.postgres import ReadModelWriter
-from topology import payments, postgres, processing, reconciliation
+from sinks.postgres import ReadModelWriter, SettlementReader
+from topology import payments, postgres, processing, reconciliation, settlement
 from topology.kafka import FlowContext, FlowSpec, NoSide, Side, StateStore, WallClock
 from topology.postgres import Projection
 
@@ -23,6 +23,7 @@ __all__ = ["PAGE", "page"]
 
 PAGE = Path(__file__).parent.parent / "docs" / "flows.md"
 _PARTITIONS = 4
+_NO_DATABASE = "postgresql://127.0.0.1:1/drawing"
 
 
 class _NoSource(DynamicSource[tuple[str, object]]):
@@ -73,11 +74,14 @@ def _context(side: Side) -> FlowContext:
 def _flows() -> list[tuple[FlowSpec, Dataflow]]:
     calls = processing.ProcessingSide([], processing.ProcessingConfig(), partitions=_PARTITIONS)
     watch = reconciliation.ReconciliationSide([], reconciliation.ReconciliationTimes(), partitions=_PARTITIONS)
-    projection = Projection(ReadModelWriter("postgresql://127.0.0.1:1/drawing"))
+    judge = settlement.ReadModelJudge(SettlementReader(_NO_DATABASE), partitions=_PARTITIONS)
+    matching = settlement.SettlementSide(judge, settlement.Calendars(), partitions=_PARTITIONS)
+    projection = Projection(ReadModelWriter(_NO_DATABASE))
     return [
         (payments.FLOW, payments.build(_context(payments.FoldSide()))),
         (processing.FLOW, processing.build(_context(calls))),
         (reconciliation.FLOW, reconciliation.build(_context(watch))),
+        (settlement.FLOW, settlement.build(_context(matching))),
         (postgres.FLOW, postgres.build(_context(NoSide()), projection=projection)),
     ]
 

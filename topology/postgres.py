@@ -1,8 +1,8 @@
-"""The postgres flow: events into the read model.
+"""The postgres flow: events and settlements into the read model.
 
-Reads `payments.events`; writes to PostgreSQL through `sinks.postgres`, rows and offsets in one transaction per epoch.
-The offsets there are the only ones that count: each run starts from them, and moves them by compare-and-set. Driven by
-`topology.kafka`, of which it needs an `EventSource`.
+Reads `payments.events` and `payments.settlements`; writes to PostgreSQL through `sinks.postgres`, rows and
+offsets in one transaction per epoch. The offsets there are the only ones that count: each run starts from them, and
+moves them by compare-and-set. Driven by `topology.kafka`, of which it needs an `EventSource`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ from bytewax.dataflow import Dataflow
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import Consumer, TopicPartition
 
+from schemas.codec import decode
+from schemas.operations import DeadLetter
 from schemas.payment import PaymentEvent
+from schemas.settlement import Settlement
 from schemas.times import Micros
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, SETTLEMENTS
 from sinks.postgres import Place, Placed, Projection, ReadModelError
 from topology.kafka import Clock, FlowContext, FlowSpec, Produce, Received, RunEnded, StartOffsets
 from topology.kafka.dead_letters import dead_letter
+from topology.settling.references import key_of_settlement
 
 __all__ = ["FLOW", "EventSource", "Projection", "ReadModelOffsets", "build"]
 
-FLOW = FlowSpec(name="postgres", inputs=(EVENTS,), changelog=None, follows_ends=True)
+FLOW = FlowSpec(name="postgres", inputs=(EVENTS, SETTLEMENTS), changelog=None, follows_ends=True)
 
 
 @runtime_checkable
@@ -55,12 +59,11 @@ class ReadModelOffsets(StartOffsets):
 
     def load(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[Place, int]:
         """The offsets to go on from; absent where nothing was read yet. Raises RunEnded where it cannot be asked."""
-        (topic,) = {partition.topic for partition in partitions}
         try:
-            found = self._projection.load(topic, [partition.partition for partition in partitions])
+            found = self._projection.load([(partition.topic, partition.partition) for partition in partitions])
         except ReadModelError as error:
             raise RunEnded(error) from error
-        return {(topic, number): at.next_offset for number, at in found.items() if at.next_offset}
+        return {place: at.next_offset for place, at in found.items() if at.next_offset}
 
 
 def build(context: FlowContext, *, projection: Projection) -> Dataflow:
@@ -128,11 +131,10 @@ class _ReadModelPart(StatefulSinkPartition[object, None]):
         What comes from a partition that stands still is read again once it goes on, dead letters too.
         """
         for value in values:
-            if not isinstance(value, Produce | Received) or (EVENTS.name, value.partition) in self._projection.stopped:
-                continue
             if isinstance(value, Produce):
-                self._dead_letters.append(value)
-            else:
+                if _place_of_dead(value) not in self._projection.stopped:
+                    self._dead_letters.append(value)
+            elif isinstance(value, Received) and (value.topic, value.partition) not in self._projection.stopped:
                 self._take(value)
 
     def snapshot(self) -> None:
@@ -162,9 +164,9 @@ class _ReadModelPart(StatefulSinkPartition[object, None]):
 
     def _take(self, given: Received) -> None:
         event = given.value
-        if not isinstance(event, PaymentEvent):
+        if not isinstance(event, PaymentEvent | Settlement):
             self._set_aside(given, "wrong_record")
-        elif event.payment_intent.id != given.key:
+        elif _key_of(event) != given.key:
             self._set_aside(given, "key_mismatch")
         else:
             self._events.append(Placed(topic=given.topic, partition=given.partition, offset=given.offset, event=event))
@@ -172,3 +174,15 @@ class _ReadModelPart(StatefulSinkPartition[object, None]):
     def _set_aside(self, given: Received, cause: str) -> None:
         detail = type(given.value).__name__
         self._dead_letters.append(dead_letter(given, cause, detail=detail, flow=FLOW.name, at=self._clock.now()))
+
+
+def _key_of(record: PaymentEvent | Settlement) -> str:
+    return record.payment_intent.id if isinstance(record, PaymentEvent) else key_of_settlement(record)
+
+
+def _place_of_dead(produce: Produce) -> Place:
+    """Where the record lay that became a dead letter: it went by with those of its partition."""
+    assert produce.value is not None
+    letter = decode(produce.value)
+    assert isinstance(letter, DeadLetter)
+    return letter.topic, letter.partition

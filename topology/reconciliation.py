@@ -1,9 +1,9 @@
 """The reconciliation flow: watches over what is open, and looks up at the processors what is in doubt.
 
 Reads `payments.events` and, for advances of the test clock, `payments.timers`; writes `payments.timers` (deadlines and
-steps of the ladder), `payments.processor-results` (what look-ups said) and, as its changelog, `payments.pending`, in
-one transaction per epoch. It decides nothing about a payment: that the fold does, with what stands in the log. Driven
-by `topology.kafka`; the rules are in `topology.pending`.
+steps of the ladder), `payments.processor-results` (what look-ups said), `payments.captures` (for settlement) and, as
+its changelog, `payments.pending`, in one transaction per epoch. It decides nothing about a payment: that the fold does,
+with what stands in the log. Driven by `topology.kafka`; the rules are in `topology.pending`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLOW = FlowSpec(name="reconciliation", inputs=(EVENTS, TIMERS), changelog=PENDIN
 
 
 def build(context: FlowContext) -> Dataflow:
-    """The flow as a diagram: events, moments and look-ups → pending → timers, results. Its side: ReconciliationSide."""
+    """The flow as a diagram: events, moments and look-ups → pending → log. Its side: ReconciliationSide."""
     side = context.side
     assert isinstance(side, ReconciliationSide)
     check_partitions(context, side.partitions)
@@ -57,6 +57,7 @@ class Waiting:
             PaymentIntentId(key),
             partition,
             stored,
+            partitions=self._side.partitions,
             times=self._side.times,
             capabilities=self._side.capabilities,
             now=self._clock.now(),

@@ -11,7 +11,7 @@ from sandbox.stack.errors import StackError
 
 __all__ = ["FLOWS", "INFRASTRUCTURE", "Part", "StackOptions"]
 
-FLOWS = ("payments", "processing", "reconciliation", "postgres")
+FLOWS = ("payments", "processing", "reconciliation", "settlement", "postgres")
 
 
 class Part(enum.StrEnum):

@@ -15,11 +15,15 @@ from sinks.postgres.errors import (
 from sinks.postgres.migrate import migrate
 from sinks.postgres.projection import Place, Placed, Projection
 from sinks.postgres.reader import LookUp, Reading, ReadModel
+from sinks.postgres.settlements import Asked, Finding, FoundTransaction, SettlementReader
 from sinks.postgres.writer import Position, Progress, ReadModelWriter
 
 __all__ = [
+    "Asked",
     "EventContradicted",
     "EventRefused",
+    "Finding",
+    "FoundTransaction",
     "LookUp",
     "MigrationError",
     "OffsetsMoved",
@@ -33,5 +37,6 @@ __all__ = [
     "ReadModelUnavailable",
     "ReadModelWriter",
     "Reading",
+    "SettlementReader",
     "migrate",
 ]

@@ -19,11 +19,12 @@ from sinks.postgres.text import storable, storable_json
 __all__ = [
     "AUDIT_LOG",
     "PAYMENT_INTENTS",
-    "PAYMENT_INTENT_JSON",
     "TRANSACTIONS",
+    "TRANSACTION_JSON",
     "Column",
     "Row",
     "micros_of",
+    "payment_intent_json",
     "row_of_event",
     "row_of_intent",
     "rows_of_transactions",
@@ -250,12 +251,10 @@ def _json_object(columns: tuple[Column, ...], *, table: str, more: Sequence[Comp
     return SQL("json_build_object({})").format(SQL(", ").join([*pairs, *more]))
 
 
-_TRANSACTIONS_JSON = SQL(
-    "(SELECT coalesce(json_agg({entry} ORDER BY entry.position), '[]') FROM transactions AS entry"
-    " WHERE entry.payment_intent_id = intent.id AND entry.payment_intent_created_at = intent.created_at)"
-).format(entry=_json_object(_TRANSACTION_FIELDS, table="entry"))
+# SQL: a Transaction, of a row of transactions named "entry".
+TRANSACTION_JSON = _json_object(_TRANSACTION_FIELDS, table="entry")
 
-# SQL: a whole PaymentIntent, of a row of payment_intents named "intent".
-PAYMENT_INTENT_JSON = _json_object(
-    PAYMENT_INTENTS, table="intent", more=[SQL("'transactions', {}").format(_TRANSACTIONS_JSON)]
-)
+
+def payment_intent_json(transactions: Composable) -> Composable:
+    """SQL: a whole PaymentIntent, of a row of payment_intents named "intent", and of an array of its Transactions."""
+    return _json_object(PAYMENT_INTENTS, table="intent", more=[SQL("'transactions', {}").format(transactions)])

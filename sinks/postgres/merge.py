@@ -9,8 +9,18 @@ from __future__ import annotations
 from psycopg.sql import SQL, Composable, Identifier, Placeholder
 
 from sinks.postgres.columns import AUDIT_LOG, PAYMENT_INTENTS, TRANSACTIONS, Column, time_of
+from sinks.postgres.settlement_columns import SETTLEMENTS
 
-__all__ = ["CHANGED_CREATION", "COMPARE_AND_SET", "MERGES", "MERGE_AUDIT_LOG", "STAGED", "STORED_EVENTS", "Staged"]
+__all__ = [
+    "CHANGED_CREATION",
+    "COMPARE_AND_SET",
+    "MERGES",
+    "MERGE_AUDIT_LOG",
+    "MERGE_SETTLEMENTS",
+    "STAGED",
+    "STORED_EVENTS",
+    "Staged",
+]
 
 Columns = tuple[Column, ...]
 
@@ -62,6 +72,7 @@ STAGED = {
     "payment_intents": Staged("payment_intents", PAYMENT_INTENTS),
     "transactions": Staged("transactions", TRANSACTIONS),
     "audit_log": Staged("audit_log", AUDIT_LOG),
+    "settlements": Staged("settlements", SETTLEMENTS),
 }
 
 _CREATED = time_of(Identifier("staged_payment_intents", "created_at"))
@@ -89,6 +100,16 @@ CHANGED_CREATION = (
 
 MERGE_AUDIT_LOG = (
     SQL("{} ON CONFLICT (payment_intent_id, sequence) DO NOTHING").format(_insert("audit_log", AUDIT_LOG)).as_string()
+)
+
+# The same line again is no second row, whenever it was decided again; in a month that was detached nobody asks for it.
+MERGE_SETTLEMENTS = (
+    SQL(
+        "{} WHERE NOT EXISTS (SELECT FROM settlements AS known WHERE known.id = staged_settlements.id)"
+        " ON CONFLICT (id, at) DO NOTHING"
+    )
+    .format(_insert("settlements", SETTLEMENTS))
+    .as_string()
 )
 
 # What stands in the places that the staged events claim, those just inserted included.

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Gauge, Histogram
 
 from schemas.payment import PaymentEvent
+from schemas.settlement import Settlement
 from schemas.times import Micros, later
 from sinks.postgres.errors import EventRefused, OffsetsMoved
 from sinks.postgres.writer import Position, Progress, ReadModelWriter
@@ -32,17 +33,21 @@ _SAME_MILLISECOND_SECONDS = 0.001
 _WATERMARK_INTERVAL_SECONDS = 1.0
 _TRY_AGAIN_SECONDS = 30.0
 
-WRITTEN = Counter("paystream_read_model_events_total", "Events written to the read model.")
+WRITTEN = Counter("paystream_read_model_events_total", "Events and settlements written to the read model.")
 WRITE_SECONDS = Histogram(
     "paystream_read_model_write_seconds",
     "Duration of one write to the read model.",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
 WATERMARK = Gauge(
-    "paystream_read_model_watermark_seconds", "Unix time up to which all events are in the read model.", ["partition"]
+    "paystream_read_model_watermark_seconds",
+    "Unix time up to which all records are in the read model.",
+    ["topic", "partition"],
 )
 STOPPED = Gauge(
-    "paystream_read_model_stopped", "1: the partition stands still at an event that is refused: alert.", ["partition"]
+    "paystream_read_model_stopped",
+    "1: the partition stands still at a record that is refused: alert.",
+    ["topic", "partition"],
 )
 
 Place = tuple[str, int]
@@ -50,17 +55,24 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """An event, and where it lies in the log."""
+    """An event or a settlement, and where it lies in the log."""
 
     topic: str
     partition: int
     offset: int
-    event: PaymentEvent
+    event: PaymentEvent | Settlement
 
     @property
     def place(self) -> Place:
         """Topic and partition."""
         return self.topic, self.partition
+
+    @property
+    def name(self) -> str:
+        """Which one it is, for a person."""
+        if isinstance(self.event, Settlement):
+            return f"settlement of {self.event.processor}:{self.event.reference}"
+        return f"{self.event.payment_intent.id}, sequence {self.event.sequence}"
 
 
 @dataclass(slots=True)
@@ -89,12 +101,17 @@ class Projection:
         """The partitions that stand still: what comes from them is read again once they go on."""
         return self._stops.keys()
 
-    def load(self, topic: str, partitions: Sequence[int]) -> dict[int, Position]:
+    def load(self, places: Collection[Place]) -> dict[Place, Position]:
         """Ask the read model where it stands, and go on from there. Raises ReadModelUnavailable."""
         self.leave()
-        found = self._writer.load_progress(topic, partitions)
-        self._known = {(topic, partition): position for partition, position in found.items()}
-        return found
+        self._known = {
+            (topic, partition): position
+            for topic in sorted({topic for topic, _partition in places})
+            for partition, position in self._writer.load_progress(
+                topic, [partition for of, partition in places if of == topic]
+            ).items()
+        }
+        return dict(self._known)
 
     def write(
         self,
@@ -155,12 +172,16 @@ class Projection:
     def _write(self, events: Sequence[Placed], moved: Mapping[Place, Position]) -> None:
         started = time.perf_counter()
         steps = [self._step(place, position) for place, position in moved.items()]
-        self._writer.write([event.event for event in events], progress=steps)
+        self._writer.write(
+            [event.event for event in events if isinstance(event.event, PaymentEvent)],
+            progress=steps,
+            settlements=[event.event for event in events if isinstance(event.event, Settlement)],
+        )
         self._known |= moved
         WRITE_SECONDS.observe(time.perf_counter() - started)
         WRITTEN.inc(len(events))
-        for (_topic, partition), position in moved.items():
-            WATERMARK.labels(str(partition)).set(position.watermark / 1_000_000)
+        for (topic, partition), position in moved.items():
+            WATERMARK.labels(topic, str(partition)).set(position.watermark / 1_000_000)
 
     def _step(self, place: Place, position: Position) -> Progress:
         topic, partition = place
@@ -202,14 +223,13 @@ class Projection:
 
     def _stop(self, refused: Placed, error: EventRefused) -> None:
         self._stops[refused.place] = _Stop(refused, time.monotonic())
-        STOPPED.labels(str(refused.partition)).set(1)
+        STOPPED.labels(refused.topic, str(refused.partition)).set(1)
         log.critical(
-            "%s/%d stands still at offset %d (%s, sequence %d), nothing more of it is written to the read model: %s",
+            "%s/%d stands still at offset %d (%s), nothing more of it is written to the read model: %s",
             refused.topic,
             refused.partition,
             refused.offset,
-            refused.event.payment_intent.id,
-            refused.event.sequence,
+            refused.name,
             error,
         )
 

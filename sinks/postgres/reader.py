@@ -21,11 +21,13 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from schemas.identifiers import PaymentIntentId
 from schemas.payment import PaymentIntent
+from schemas.settlement import SettlementOutcome
 from schemas.times import Micros
 from schemas.topics import EVENTS
-from sinks.postgres.columns import PAYMENT_INTENT_JSON, micros_of
+from sinks.postgres.columns import TRANSACTION_JSON, micros_of, payment_intent_json
 from sinks.postgres.connections import conninfo, session
 from sinks.postgres.errors import ReadModelUnavailable
+from sinks.postgres.settlement_columns import SETTLEMENT_AS_TRANSACTION
 from sinks.postgres.text import restored_json
 
 __all__ = ["READ", "LookUp", "ReadModel", "Reading"]
@@ -34,6 +36,22 @@ log = logging.getLogger("paystream.read_model")
 
 Row = tuple[Any, ...]
 
+# In the order of their opening, and the settlements after them. Nothing is settled before it was created.
+_TRANSACTIONS = SQL(
+    "(SELECT coalesce(json_agg(shown.transaction ORDER BY shown.place, shown.at), '[]') FROM ("
+    "SELECT {transaction} AS transaction, entry.position::bigint AS place, NULL::timestamptz AS at"
+    " FROM transactions AS entry"
+    " WHERE entry.payment_intent_id = intent.id AND entry.payment_intent_created_at = intent.created_at"
+    " UNION ALL "
+    "SELECT {settlement}, 2147483648, settlement.at FROM settlements AS settlement"
+    " WHERE settlement.payment_intent_id = intent.id AND settlement.at >= intent.created_at"
+    " AND settlement.outcome <> {unjudged}) AS shown)"
+).format(
+    transaction=TRANSACTION_JSON,
+    settlement=SETTLEMENT_AS_TRANSACTION,
+    unjudged=SettlementOutcome.unmatched_kind.value,
+)
+_INTENT_JSON = payment_intent_json(_TRANSACTIONS)
 # The slim table first, then the one month that it names.
 _BY_ID = SQL(
     "FROM payment_intent_ids AS known JOIN payment_intents AS intent"
@@ -45,7 +63,7 @@ _LOOK_UP = (
         " FROM read_model_progress WHERE topic = %(topic)s),"
         " (SELECT coalesce(json_agg({intent}), '[]')::text {by_id} WHERE known.id = ANY(%(ids)s))"
     )
-    .format(watermark=micros_of(Identifier("watermark")), intent=PAYMENT_INTENT_JSON, by_id=_BY_ID)
+    .format(watermark=micros_of(Identifier("watermark")), intent=_INTENT_JSON, by_id=_BY_ID)
     .as_string()
 )
 READ = (
@@ -53,7 +71,7 @@ READ = (
         "SELECT (SELECT next_offset FROM read_model_progress WHERE topic = %(topic)s AND partition = %(partition)s),"
         " (SELECT {intent}::text {by_id} WHERE known.id = %(id)s)"
     )
-    .format(intent=PAYMENT_INTENT_JSON, by_id=_BY_ID)
+    .format(intent=_INTENT_JSON, by_id=_BY_ID)
     .as_string()
 )
 _READY = "SELECT count(*) FROM read_model_progress WHERE topic = %(topic)s"

@@ -1,9 +1,9 @@
-"""Writes payments.events into the read model: rows and offsets in one transaction.
+"""Writes payments.events and payments.settlements into the read model: rows and offsets in one transaction.
 
 Driven by `topology.postgres`, one call per epoch; synchronous, one connection. Reads nothing but its own progress.
 Each write may be repeated, overlap another or come late: payments are guarded by sequence, the audit log by
-(intent, sequence), and the whole by a compare-and-set on the offsets, since neither a former owner of a partition nor a
-standby that was promoted may move them.
+(intent, sequence), settlements by their lines, and the whole by a compare-and-set on the offsets, since neither a
+former owner of a partition nor a standby that was promoted may move them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from psycopg.sql import SQL, Identifier
 
 from schemas.identifiers import PaymentIntentId
 from schemas.payment import PaymentEvent, PaymentIntent
+from schemas.settlement import Settlement
 from schemas.times import Micros, to_datetime
 from sinks.postgres import merge
 from sinks.postgres.columns import Row, micros_of, row_of_event, row_of_intent, rows_of_transactions
 from sinks.postgres.connections import conninfo, ending_silence, session
 from sinks.postgres.errors import EventContradicted, EventRefused, OffsetsMoved, ReadModelUnavailable
+from sinks.postgres.settlement_columns import id_of_settlement, row_of_settlement
 from sinks.postgres.text import restored_json
 
 __all__ = ["Position", "Progress", "ReadModelWriter"]
@@ -79,9 +81,10 @@ class _Batch:
 
     events: dict[tuple[PaymentIntentId, int], PaymentEvent]
     newest: dict[PaymentIntentId, PaymentIntent]
+    settlements: dict[str, Settlement]
 
     @classmethod
-    def of(cls, given: Iterable[PaymentEvent]) -> _Batch:
+    def of(cls, given: Iterable[PaymentEvent], settlements: Iterable[Settlement]) -> _Batch:
         events: dict[tuple[PaymentIntentId, int], PaymentEvent] = {}
         newest: dict[PaymentIntentId, PaymentIntent] = {}
         for event in given:
@@ -93,15 +96,20 @@ class _Batch:
             known = newest.get(intent.id)
             if known is None or known.sequence < intent.sequence:
                 newest[intent.id] = intent
-        return cls(events, newest)
+        settled: dict[str, Settlement] = {}
+        for settlement in settlements:
+            settled.setdefault(id_of_settlement(settlement), settlement)
+        return cls(events, newest, settled)
 
     def months(self) -> set[date]:
-        """The first days of the months of creation. Raises EventRefused where that is in no calendar."""
+        """The first days of the months of creation and settlement. Raises EventRefused where one is in no calendar."""
+        moments = [intent.created_at for intent in self.newest.values()]
+        moments += [settlement.at for settlement in self.settlements.values()]
         try:
-            created = {to_datetime(intent.created_at) for intent in self.newest.values()}
+            times = {to_datetime(moment) for moment in moments}
         except OverflowError as error:
-            raise EventRefused(f"time of creation: {error}") from error
-        return {date(moment.year, moment.month, 1) for moment in created}
+            raise EventRefused(f"time of creation or settlement: {error}") from error
+        return {date(moment.year, moment.month, 1) for moment in times}
 
 
 class ReadModelWriter:
@@ -123,14 +131,16 @@ class ReadModelWriter:
                 for partition, next_offset, watermark in cursor
             }
 
-    def write(self, events: Sequence[PaymentEvent], *, progress: Sequence[Progress]) -> None:
+    def write(
+        self, events: Sequence[PaymentEvent], *, progress: Sequence[Progress], settlements: Sequence[Settlement] = ()
+    ) -> None:
         """Write an epoch, all of it or nothing.
 
         Raises OffsetsMoved where the offsets are not where `progress` starts, EventContradicted where history already
         says something else, EventRefused where an event cannot be stored for any other reason, ReadModelUnavailable
         where it is not known whether the write took place.
         """
-        batch = _Batch.of(events)
+        batch = _Batch.of(events, settlements)
         with self._connected() as connection:
             self._make_months(connection, batch.months())
             with connection.transaction(), connection.cursor() as cursor:
@@ -138,6 +148,7 @@ class ReadModelWriter:
                 _stage(cursor, batch)
                 _move_offsets(cursor, progress)
                 _merge(cursor, batch)
+                cursor.execute(merge.MERGE_SETTLEMENTS)
 
     def close(self) -> None:
         """Let the connection go; the next call makes another."""
@@ -213,6 +224,7 @@ def _stage(cursor: Cursor, batch: _Batch) -> None:
     _copy(cursor, "payment_intents", map(row_of_intent, newest))
     _copy(cursor, "transactions", (row for intent in newest for row in rows_of_transactions(intent)))
     _copy(cursor, "audit_log", map(row_of_event, batch.events.values()))
+    _copy(cursor, "settlements", map(row_of_settlement, batch.settlements.values()))
 
 
 def _copy(cursor: Cursor, table: str, rows: Iterable[Row]) -> None:

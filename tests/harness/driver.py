@@ -21,6 +21,7 @@ from schemas.codec import Record, decode, encode
 from schemas.partitioner import key_in
 from schemas.partitioner import partition as partition_of
 from schemas.payment import PaymentEvent, PaymentIntent
+from schemas.settlement import Capture, SettlementLine
 from schemas.times import Micros, later
 from schemas.topics import Topic
 from topology.kafka import (
@@ -36,6 +37,7 @@ from topology.kafka import (
     StateStore,
 )
 from topology.kafka.items import EpochMark, Item, each
+from topology.settling.references import key_of as key_of_reference
 
 __all__ = ["Collect", "FakeClock", "FlowDriver", "OneEpoch", "key_of", "run_epoch"]
 
@@ -61,6 +63,8 @@ def key_of(record: Record) -> str:
         return record.id
     if isinstance(record, PaymentEvent):
         return record.payment_intent.id
+    if isinstance(record, Capture | SettlementLine):
+        return key_of_reference(record)
     key = getattr(record, "payment_intent_id", None)
     assert isinstance(key, str)
     return key

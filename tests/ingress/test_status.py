@@ -159,6 +159,15 @@ def test_nothing_follows_what_is_answered_at_once() -> None:
     assert settled_in_the_end > 50
 
 
+@pytest.mark.parametrize("status", [TransactionStatus.succeeded, TransactionStatus.failed])
+def test_a_settlement_that_is_shown_beside_a_payment_changes_nothing_in_it(status: TransactionStatus) -> None:
+    authorization = a_transaction(TRANSACTION_ID, INTENT)
+    paid = replace(INTENT, status=PaymentIntentStatus.succeeded, transactions=(authorization,))
+    assert read_index.is_settled(paid)
+    settlement = replace(authorization, type=TransactionType.settlement, status=status)
+    assert read_index.is_settled(replace(paid, transactions=(*paid.transactions, settlement)))
+
+
 @pytest.mark.parametrize("known", [True, False])
 async def test_any_other_waits_until_the_read_model_has_come_to_the_end(
     world: World, client: httpx.AsyncClient, known: bool

@@ -25,11 +25,13 @@ def paystream(*arguments: str, **environment: str) -> subprocess.CompletedProces
 def test_help_names_every_command() -> None:
     answer = paystream("--help")
     assert answer.returncode == 0
-    for command in ("ingress", "flow", "topics", "stack", "migrate", "reconcile", "clock", "merchants"):
+    for command in ("ingress", "flow", "topics", "stack", "migrate", "reconcile", "clock", "merchants", "settlement"):
         assert command in answer.stdout
 
 
-@pytest.mark.parametrize("command", [("ingress",), ("flow", "payments"), ("flow", "postgres"), ("migrate",)])
+@pytest.mark.parametrize(
+    "command", [("ingress",), ("flow", "payments"), ("flow", "postgres"), ("flow", "settlement"), ("migrate",)]
+)
 def test_a_missing_setting_is_one_clear_sentence(command: tuple[str, ...]) -> None:
     answer = paystream(*command)
     assert answer.returncode == 2

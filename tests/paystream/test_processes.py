@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
@@ -16,7 +17,9 @@ import pytest
 
 from paystream import processes
 from paystream.settings import SettingsError, load
+from schemas.times import from_datetime
 from topology.kafka import FlowStatus, Side, StateStore
+from topology.settlement import SettlementSide
 
 
 def free_port() -> int:
@@ -137,3 +140,38 @@ def test_more_partitions_than_iso_8583_can_number_are_refused_at_start() -> None
     }
     with pytest.raises(SettingsError, match="1296"):
         processes.run_processing(load(environment, required=()))
+
+
+def test_the_settlement_flow_starts_without_a_read_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, required = processes.FLOWS["settlement"]
+    settings = load(
+        {
+            "PAYSTREAM_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+            "PAYSTREAM_POSTGRES_URI": "postgresql://nobody@127.0.0.1:1/nothing",
+            "PAYSTREAM_HTTP_PORT": str(free_port()),
+            "PAYSTREAM_SETTLEMENT_CUT_OFFS": "cardnet=17:00@America/New_York",
+            "PAYSTREAM_SETTLEMENT_HOLIDAYS": "cardnet=2026-11-26,othernet=2026-12-25",
+            "PAYSTREAM_SETTLEMENT_GRACE_DAYS": "2",
+        },
+        required=("kafka_bootstrap", "http_port", *required),
+    )
+    sides: list[SettlementSide] = []
+
+    def run_flow(*_arguments: Any, side: Side, status: FlowStatus, **_settings: Any) -> None:
+        assert isinstance(side, SettlementSide)
+        side.restored(StateStore(), (0,))
+        assert side.drain(10) == []
+        side.close()
+        sides.append(side)
+
+    monkeypatch.setattr(processes, "run_flow", run_flow)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    run(settings)
+    (side,) = sides
+    # Wednesday evening in New York belongs to Thursday, a holiday: Friday and Monday are the grace.
+    evening = from_datetime(datetime(2026, 11, 25, 23, 0, tzinfo=UTC))
+    window = side.calendars.window("cardnet", evening)
+    assert window.settlement_date == date(2026, 11, 26)
+    assert window.due_at == from_datetime(datetime(2026, 11, 30, 22, 0, tzinfo=UTC))
+    christmas = from_datetime(datetime(2026, 12, 24, 9, 0, tzinfo=UTC))
+    assert side.calendars.window("othernet", christmas).due_at == from_datetime(datetime(2026, 12, 30, tzinfo=UTC))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date, time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -53,6 +55,15 @@ def test_every_problem_is_said_at_once() -> None:
         ("ISO8583_CONNECTIONS", "0"),
         ("ISO8583_REVERSAL_FAMILY", "0402"),
         ("ROUTE", "Card Net"),
+        ("SETTLEMENT_CUT_OFFS", "cardnet=24:00@UTC"),
+        ("SETTLEMENT_CUT_OFFS", "cardnet=12:00@Europe/Nowhere"),
+        ("SETTLEMENT_CUT_OFFS", "cardnet=12:00@../../etc/passwd"),
+        ("SETTLEMENT_CUT_OFFS", "12:00@UTC"),
+        ("SETTLEMENT_GRACE_DAYS", "-1"),
+        ("SETTLEMENT_GRACE_DAYS", "31"),
+        ("SETTLEMENT_HOLIDAYS", "2026-12-25"),
+        ("SETTLEMENT_HOLIDAYS", "cardnet=25.12.2026"),
+        ("S3_ENDPOINT_URL", "127.0.0.1:9000"),
     ],
 )
 def test_nonsense_is_refused_by_name(name: str, value: str) -> None:
@@ -87,3 +98,19 @@ def test_the_readme_lists_every_test_card() -> None:
     for card in CARDS.values():
         number = " ".join(card.number[at : at + 4] for at in range(0, 16, 4))
         assert f"| `{card.token}` | {number} |" in text
+
+
+def test_settlement_is_set_by_processor() -> None:
+    settings = load(
+        {
+            "PAYSTREAM_SETTLEMENT_CUT_OFFS": "cardnet=22:30@Europe/Berlin,isonet=00:00@UTC",
+            "PAYSTREAM_SETTLEMENT_HOLIDAYS": "cardnet=2026-12-25+2027-01-01",
+        },
+        required=(),
+    )
+    assert settings["settlement_cut_offs"] == {
+        "cardnet": (time(22, 30), ZoneInfo("Europe/Berlin")),
+        "isonet": (time(0, 0), ZoneInfo("UTC")),
+    }
+    assert settings["settlement_holidays"] == {"cardnet": frozenset({date(2026, 12, 25), date(2027, 1, 1)})}
+    assert settings["settlement_grace_days"] == 3

@@ -152,6 +152,7 @@ def test_topics_have_names_of_their_own_and_changelogs_are_compacted() -> None:
         "payments.in-flight",
         "payments.pending",
         "payments.open-captures",
+        "payments.settlement-files",
         "merchants",
     }
     assert EVENTS.config()["retention.ms"] == str(30 * 24 * 3_600_000)

@@ -15,11 +15,13 @@ from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from schemas.codec import decode, encode
+from schemas.identifiers import TransactionId
 from schemas.operations import DeadLetter
 from schemas.payment import PaymentEvent
 from schemas.processing import TimerFired
+from schemas.settlement import Settlement
 from schemas.times import Micros
-from schemas.topics import DEAD_LETTERS, EVENTS
+from schemas.topics import DEAD_LETTERS, EVENTS, SETTLEMENTS
 from sinks.postgres import OffsetsMoved, Progress, ReadModelUnavailable, ReadModelWriter
 from tests.harness.driver import FakeClock
 from tests.sinks.postgres.databases import empty_read_model
@@ -43,7 +45,7 @@ def consumer() -> Iterator[Consumer]:
 def test_a_run_starts_where_the_read_model_stands(uri: str, consumer: Consumer) -> None:
     writer = ReadModelWriter(uri)
     projection = Projection(writer)
-    projection.load(TOPIC, [0])
+    projection.load([(TOPIC, 0)])
     writer.write([], progress=[Progress(topic=TOPIC, partition=0, start_offset=0, end_offset=10, watermark=NOW)])
     asked = [TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)]
     assert ReadModelOffsets(projection).load(consumer, asked) == {(TOPIC, 0): 10}
@@ -144,6 +146,14 @@ def received(*events: PaymentEvent, start: int = 0) -> list[tuple[str, object]]:
     ]
 
 
+def unreadable() -> Produce:
+    """The dead letter of a record of partition 0 that the source could not decode."""
+    letter = DeadLetter(
+        topic=TOPIC, partition=0, offset=5, value=b"?", cause="not_framed", detail="", flow="postgres", at=NOW
+    )
+    return Produce(DEAD_LETTERS.name, 0, "k", encode(letter))
+
+
 @pytest.fixture
 def uri(postgres_uri: str) -> str:
     """An empty read model."""
@@ -157,7 +167,7 @@ def run(uri: str) -> Iterator[Callable[[Source], Log]]:
 
     def run(source: Source, *, log_fails: bool = False, offsets_move: bool = False) -> Log:
         assert isinstance(source, EventSource)
-        source.position = projection.load(TOPIC, [0])[0].next_offset
+        source.position = projection.load([(TOPIC, 0)])[TOPIC, 0].next_offset
         if offsets_move:
             with psycopg.connect(uri) as other:
                 other.execute("UPDATE read_model_progress SET next_offset = 77")
@@ -245,7 +255,7 @@ def test_what_is_no_event_becomes_a_dead_letter_and_the_shard_goes_on(
     run: Callable[..., Log], database: psycopg.Connection
 ) -> None:
     timer = TimerFired(payment_intent_id=id_of("t"), name="abandonment", due_at=NOW, at=NOW)
-    poison = Produce(DEAD_LETTERS.name, 0, "k", b"what the source could not decode")
+    poison = unreadable()
     strange = ("pi_other", Received("pi_other", TOPIC, 0, 8, life("b")[0], b"raw"))
     log = run(
         Source(
@@ -268,7 +278,7 @@ def test_what_is_no_event_becomes_a_dead_letter_and_the_shard_goes_on(
 
 
 def test_the_offsets_wait_for_the_dead_letter(run: Callable[..., Log], database: psycopg.Connection) -> None:
-    poison = Produce(DEAD_LETTERS.name, 0, "k", b"what the source could not decode")
+    poison = unreadable()
     source = Source([("", poison), *received(*life("a"))])
     run(source, log_fails=True)
     assert rows(database, PROGRESS) == [(0,)]
@@ -285,7 +295,9 @@ def test_a_contradiction_stops_the_partition_and_not_the_run(
     run(source)
     assert source.ended is None
     assert not source.epochs
-    assert REGISTRY.get_sample_value("paystream_read_model_stopped", {"partition": "0"}) is None, "the run has ended"
+    assert REGISTRY.get_sample_value("paystream_read_model_stopped", {"topic": TOPIC, "partition": "0"}) is None, (
+        "the run has ended"
+    )
     assert rows(database, PROGRESS) == [(4,)]
     assert rows(database, PAYMENTS) == [(id_of("a"), 1), (id_of("b"), 3)]
 
@@ -294,9 +306,34 @@ def test_what_comes_after_the_refused_is_read_again_and_not_set_aside_meanwhile(
     run: Callable[..., Log], database: psycopg.Connection
 ) -> None:
     created, opened, _ = life("a")
-    poison = Produce(DEAD_LETTERS.name, 0, "k", b"what the source could not decode")
+    poison = unreadable()
     source = Source(received(replace(created, sequence=9)), [("", poison), *received(opened)])
     assert run(source).committed == []
     assert rows(database, PROGRESS) == [(0,)]
     assert run(Source(received(created), [("", poison)])).committed == [poison]
     assert rows(database, PROGRESS) == [(2,)]
+
+
+def settlement(key: str, *, offset: int) -> tuple[str, object]:
+    """A settlement of payment `a`, as the source hands it out under a key."""
+    record = Settlement(
+        payment_intent_id=id_of("a"),
+        transaction_id=TransactionId("tx_capture"),
+        processor="cardnet",
+        processor_reference="cn_1",
+        outcome="missing_at_processor",
+        at=NOW,
+        reference="tx_capture",
+    )
+    return key, Received(key, SETTLEMENTS.name, 0, offset, record, encode(record))
+
+
+def test_settlements_become_rows_beside_events(run: Callable[..., Log], database: psycopg.Connection) -> None:
+    log = run(Source([*received(*life("a")), settlement(id_of("a"), offset=0), settlement("unmatched:x", offset=1)]))
+    assert rows(database, "SELECT payment_intent_id, outcome FROM settlements") == [
+        (id_of("a"), "missing_at_processor")
+    ]
+    assert rows(database, PAYMENTS) == [(id_of("a"), 3)]
+    (letter,) = [decode(item.value) for item in log.committed if isinstance(item, Produce) and item.value]
+    assert isinstance(letter, DeadLetter)
+    assert (letter.topic, letter.offset, letter.cause) == (SETTLEMENTS.name, 1, "key_mismatch")

@@ -1,8 +1,9 @@
 """What is awaited of one PaymentIntent: decides what an event, a moment or a look-up's answer does to it.
 
-Writes `payments.timers` (a deadline, or a step of the ladder without a look-up) and `payments.processor-results` (what
-a look-up said). A look-up changes nothing at the processor, so one that a crash cut short is simply made again; it
-follows the commit all the same. Driven by `topology.reconciliation` with the state as it lies in the store.
+Writes `payments.timers` (a deadline, or a step of the ladder without a look-up), `payments.processor-results` (what a
+look-up said) and `payments.captures` (what settlement has to know). A look-up changes nothing at the processor, so one
+that a crash cut short is simply made again; it follows the commit all the same. Driven by `topology.reconciliation`,
+with the state as it lies in the store.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from schemas.codec import encode
 from schemas.identifiers import PaymentIntentId, TransactionId
+from schemas.partitioner import partition as partition_of
 from schemas.payment import PaymentEvent
 from schemas.processing import (
     CallKind,
@@ -25,14 +27,16 @@ from schemas.processing import (
     TimerFired,
 )
 from schemas.times import Micros, later
-from schemas.topics import PROCESSOR_RESULTS, TIMERS
+from schemas.topics import CAPTURES, PROCESSOR_RESULTS, TIMERS
 from topology.calls.engine import Order
 from topology.kafka import AfterCommit, Output, Produce
 from topology.pending.awaited import DOUBT_ALERT, LADDER, UNANSWERED_ALERT, Awaited, CapabilitiesOf, awaited
+from topology.pending.captures import capture_in
 from topology.pending.clocked import shown
 from topology.pending.metrics import DOUBT_ALERTS, TIMERS_FIRED
 from topology.pending.times import BEFORE_LADDER, NEVER, ReconciliationTimes
 from topology.processors.port import Answer
+from topology.settling.references import key_of
 from topology.test_clock import PaymentClock
 
 __all__ = ["Due", "LookedUp", "Watch", "in_doubt_since", "is_overdue", "lookup_order", "next_due"]
@@ -67,6 +71,7 @@ class Watch:
         partition: int,
         stored: Pending | None,
         *,
+        partitions: int,
         times: ReconciliationTimes,
         capabilities: CapabilitiesOf,
         now: Micros,
@@ -76,6 +81,7 @@ class Watch:
         self.outputs: list[Output] = []
         self._key = key
         self._partition = partition
+        self._partitions = partitions
         self._timers: dict[_Name, Timer] = {_name(timer): timer for timer in stored.timers} if stored else {}
         self._lookups = {lookup.transaction_id: lookup for lookup in stored.lookups} if stored else {}
         self._sequence = stored.sequence if stored else 0
@@ -104,6 +110,10 @@ class Watch:
         if event.sequence <= self._sequence:
             return
         self._sequence = event.sequence
+        if (capture := capture_in(event)) is not None:
+            key = key_of(capture)
+            partition = partition_of(key, self._partitions)
+            self.outputs.append(Produce(CAPTURES.name, partition, key, encode(capture)))
         timers, lookups, self._timers, self._lookups = self._timers, self._lookups, {}, {}
         for wanted in awaited(shown(event, self._clock), times=self._times, capabilities=self._capabilities):
             name = _name(wanted.timer)

@@ -135,6 +135,7 @@ def stored(connection: psycopg.Connection) -> dict[str, list[tuple[object, ...]]
         "payment_intents": "id",
         "transactions": "payment_intent_id, id",
         "audit_log": "payment_intent_id, sequence",
+        "settlements": "at, id",
         "read_model_progress": "topic, partition",
     }
     return {table: rows(connection, f"SELECT * FROM {table} ORDER BY {order}") for table, order in orders.items()}

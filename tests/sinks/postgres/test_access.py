@@ -15,7 +15,7 @@ from tests.harness.stack import wait_for
 from tests.sinks.postgres.databases import empty_read_model
 from tests.sinks.postgres.payments import id_of, life, progress, rows
 
-TABLES = ("payment_intent_ids", "payment_intents", "transactions", "audit_log", "read_model_progress")
+TABLES = ("payment_intent_ids", "payment_intents", "transactions", "audit_log", "settlements", "read_model_progress")
 
 
 @pytest.fixture(scope="module")

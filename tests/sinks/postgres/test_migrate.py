@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sinks.postgres import MigrationError, ReadModelUnavailable, migrate
 from sinks.postgres.columns import AUDIT_LOG, PAYMENT_INTENTS, TRANSACTIONS
 from sinks.postgres.migrate import DIRECTORY, migrations
+from sinks.postgres.settlement_columns import SETTLEMENTS
 
 NAMES = ["0001_roles", "0002_read_model", "0003_audit_log", "0005_open_transactions"]
 
@@ -51,6 +52,7 @@ def test_every_column_has_its_field(uri: str, database: psycopg.Connection) -> N
         "payment_intents": PAYMENT_INTENTS,
         "transactions": TRANSACTIONS,
         "audit_log": AUDIT_LOG,
+        "settlements": SETTLEMENTS,
     }.items():
         found = database.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", (table,))
         assert {name for (name,) in found} == {column.name for column in columns}

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from schemas.payment import PaymentEvent
+from schemas.settlement import Settlement
 from schemas.times import Micros, later
 from sinks.postgres import (
     EventRefused,
@@ -40,7 +41,9 @@ class Recorder(ReadModelWriter):
     def load_progress(self, topic: str, partitions: object) -> dict[int, Position]:
         return {0: Position(next_offset=10, watermark=A_MINUTE_AGO), 1: Position(next_offset=0, watermark=Micros(0))}
 
-    def write(self, events: Sequence[PaymentEvent], *, progress: Sequence[Progress]) -> None:
+    def write(
+        self, events: Sequence[PaymentEvent], *, progress: Sequence[Progress], settlements: Sequence[Settlement] = ()
+    ) -> None:
         if self.fails_with is not None:
             raise self.fails_with
         self.writes.append(list(progress))
@@ -62,7 +65,7 @@ class Epochs:
 
     def __post_init__(self) -> None:
         self.projection = Projection(self.writer)
-        self.projection.load(TOPIC, [0, 1])
+        self.projection.load([(TOPIC, 0), (TOPIC, 1)])
 
     def close(
         self,
@@ -151,7 +154,7 @@ class Shelf:
         self.load()
 
     def load(self) -> None:
-        self.at = {n: at.next_offset for n, at in self.projection.load(TOPIC, [0, 1]).items()}
+        self.at = {n: at.next_offset for (_, n), at in self.projection.load([(TOPIC, 0), (TOPIC, 1)]).items()}
 
     def write(self, *partitions: Sequence[PaymentEvent]) -> None:
         """An epoch with these events of partition 0, of partition 1; whatever has stopped is not handed out."""
@@ -197,7 +200,7 @@ def whole(*names: str) -> list[tuple[object, ...]]:
 
 
 def alarm(partition: int) -> float | None:
-    return REGISTRY.get_sample_value("paystream_read_model_stopped", {"partition": str(partition)})
+    return REGISTRY.get_sample_value("paystream_read_model_stopped", {"topic": TOPIC, "partition": str(partition)})
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 5])

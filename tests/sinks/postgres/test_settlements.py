@@ -1,0 +1,374 @@
+"""Settlements in the read model: written once, shown beside the payment, listed as mismatches, found by a line."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from schemas.identifiers import PaymentIntentId, TransactionId, transaction_id
+from schemas.payment import PaymentEvent, PaymentIntent, PaymentIntentStatus, Transaction, TransactionStatus
+from schemas.payment import TransactionType as Type
+from schemas.settlement import Settlement, SettlementLine
+from schemas.times import Micros, later
+from sinks.postgres import (
+    Asked,
+    Finding,
+    FoundTransaction,
+    Placed,
+    Projection,
+    ReadModel,
+    ReadModelUnavailable,
+    ReadModelWriter,
+    SettlementReader,
+)
+from tests.sinks.postgres.payments import NOVEMBER, id_of, life, rows
+
+INTENT = id_of("a")
+CAPTURE = transaction_id(payment_intent_id=INTENT, idempotency_key="capture")
+LATER = later(NOVEMBER, seconds=5 * 86_400)
+
+
+def captured(
+    status: TransactionStatus = TransactionStatus.succeeded,
+    *,
+    intent_status: PaymentIntentStatus = PaymentIntentStatus.succeeded,
+    received_minor: int = 1_999,
+) -> PaymentEvent:
+    """The event after which the payment `a` has a capture of that status."""
+    last = life("a")[-1]
+    capture = Transaction(
+        id=CAPTURE,
+        type=Type.capture,
+        status=status,
+        amount_minor=1_999,
+        currency="usd",
+        processor="cardnet",
+        processor_reference="cn_capture",
+        created_at=later(NOVEMBER, seconds=4),
+    )
+    intent = last.payment_intent
+    intent = replace(
+        intent,
+        sequence=4,
+        status=intent_status,
+        amount_received_minor=received_minor,
+        transactions=(*intent.transactions, capture),
+    )
+    return replace(last, id=last.id + "4", sequence=4, payment_intent=intent, transaction=capture)
+
+
+def line(number: int = 1, *, amount_minor: int = 1_999, reference: str | None = CAPTURE) -> SettlementLine:
+    return SettlementLine(
+        processor="cardnet",
+        processor_reference="cn_capture",
+        kind="capture",
+        settlement_date=20_777,
+        file_sequence=7,
+        file_hash=b"\x07" * 32,
+        line_number=number,
+        gross_minor=amount_minor,
+        currency="usd",
+        fee_minor=40,
+        net_minor=amount_minor - 40,
+        payout_currency="usd",
+        at=LATER,
+        reference=reference,
+        booked_at=NOVEMBER,
+    )
+
+
+def settlement(outcome: str = "settled", of: SettlementLine | None = None, *, at: Micros = LATER) -> Settlement:
+    """A settlement of the capture of `a`; without a line where it is missing."""
+    line_of = None if outcome == "missing_at_processor" else of or line()
+    return Settlement(
+        payment_intent_id=INTENT,
+        transaction_id=CAPTURE,
+        processor="cardnet",
+        processor_reference="cn_capture",
+        outcome=outcome,
+        settlement_date=None if line_of is None else line_of.settlement_date,
+        line=line_of,
+        at=at,
+        capture_amount_minor=1_999,
+        capture_currency="usd",
+        reference=CAPTURE,
+    )
+
+
+UNMATCHED = replace(
+    settlement("missing_here", line(9, reference=None)),
+    payment_intent_id=None,
+    transaction_id=None,
+    capture_amount_minor=None,
+    capture_currency=None,
+    reference="cn_capture",
+)
+
+
+@pytest.fixture
+def reader(uri: str) -> Iterator[SettlementReader]:
+    reader = SettlementReader(uri)
+    yield reader
+    reader.close()
+
+
+def shown(uri: str) -> PaymentIntent:
+    async def run() -> PaymentIntent | None:
+        async with ReadModel(uri) as model:
+            return (await model.read(INTENT, partition=0)).intent
+
+    intent = asyncio.run(run())
+    assert intent is not None
+    return intent
+
+
+def asked(reference: str = CAPTURE, *, processor_reference: str | None = None, **more: TransactionId) -> Asked:
+    return Asked(processor="cardnet", reference=reference, processor_reference=processor_reference, **more)
+
+
+COUNT = "SELECT count(*) FROM settlements"
+
+
+class TestWriting:
+    def test_the_same_settlement_again_is_no_second_row(
+        self, writer: ReadModelWriter, database: psycopg.Connection
+    ) -> None:
+        writer.write([], progress=[], settlements=[settlement(), settlement()])
+        writer.write([], progress=[], settlements=[settlement(), settlement("amount", line(2))])
+        assert rows(database, COUNT) == [(2,)]
+
+    def test_a_line_that_was_decided_again_later_is_no_second_row(
+        self, writer: ReadModelWriter, database: psycopg.Connection
+    ) -> None:
+        writer.write([], progress=[], settlements=[settlement()])
+        writer.write([], progress=[], settlements=[settlement(at=later(LATER, seconds=40 * 86_400))])
+        assert rows(database, "SELECT outcome, at FROM settlements") == [("settled", _time(database, LATER))]
+
+    def test_every_field_has_its_value(self, writer: ReadModelWriter, database: psycopg.Connection) -> None:
+        writer.write([], progress=[], settlements=[settlement(), UNMATCHED, settlement("missing_at_processor")])
+        statement = (
+            "SELECT outcome, payment_intent_id, reference, settlement_date::text, gross_minor, net_minor, line_number,"
+            " encode(file_hash, 'hex'), kind, capture_amount_minor, imported_at = at FROM settlements ORDER BY outcome"
+        )
+        digest = "07" * 32
+        assert rows(database, statement) == [
+            ("missing_at_processor", INTENT, CAPTURE, None, None, None, None, None, None, 1_999, None),
+            ("missing_here", None, "cn_capture", "2026-11-20", 1_999, 1_959, 9, digest, "capture", None, True),
+            ("settled", INTENT, CAPTURE, "2026-11-20", 1_999, 1_959, 1, digest, "capture", 1_999, True),
+        ]
+
+    def test_they_come_with_events_and_offsets_in_one_write(
+        self, uri: str, writer: ReadModelWriter, database: psycopg.Connection
+    ) -> None:
+        projection = Projection(writer)
+        events, settlements = ("payments.events", 0), ("payments.settlements", 2)
+        assert set(projection.load([events, settlements])) == {events, settlements}
+        placed = [
+            Placed(topic=events[0], partition=0, offset=offset, event=event)
+            for offset, event in enumerate([*life("a"), captured()])
+        ]
+        placed.append(Placed(topic=settlements[0], partition=2, offset=0, event=settlement()))
+        projection.write(placed, positions={events: 4, settlements: 1}, ends={}, record_times={})
+        assert rows(database, COUNT) == [(1,)]
+        progress = "SELECT topic, partition, next_offset FROM read_model_progress ORDER BY topic"
+        assert rows(database, progress) == [(*events, 4), (*settlements, 1)]
+
+
+class TestShowing:
+    def test_it_is_shown_as_a_transaction_beside_the_capture(self, uri: str, writer: ReadModelWriter) -> None:
+        writer.write([*life("a"), captured()], progress=[], settlements=[settlement()])
+        *before, one = shown(uri).transactions
+        assert [each.type for each in before] == [Type.authorization, Type.capture]
+        assert (one.type, one.status, one.amount_minor, one.currency) == (
+            Type.settlement,
+            TransactionStatus.succeeded,
+            1_999,
+            "usd",
+        )
+        assert (one.processor_reference, one.code, one.created_at, one.completed_at) == (
+            "cn_capture",
+            None,
+            LATER,
+            LATER,
+        )
+        assert one.processor_data == {
+            "capture": CAPTURE,
+            "settlement_date": "2026-11-20",
+            "fee_minor": "40",
+            "net_minor": "1959",
+            "payout_currency": "usd",
+        }
+
+    def test_a_mismatch_is_one_that_failed_by_its_name(self, uri: str, writer: ReadModelWriter) -> None:
+        missing = settlement("missing_at_processor")
+        writer.write(
+            [*life("a"), captured()],
+            progress=[],
+            settlements=[missing, settlement("amount", line(amount_minor=5), at=later(LATER, seconds=60))],
+        )
+        *_before, first, second = shown(uri).transactions
+        assert (first.status, first.code, first.amount_minor) == (
+            TransactionStatus.failed,
+            "missing_at_processor",
+            1_999,
+        )
+        assert (second.status, second.code, second.amount_minor) == (TransactionStatus.failed, "amount", 5)
+
+    def test_a_payment_without_one_is_as_the_log_has_it(self, uri: str, writer: ReadModelWriter) -> None:
+        writer.write([*life("a"), captured()], progress=[], settlements=[UNMATCHED])
+        assert shown(uri) == captured().payment_intent
+
+    def test_fees_and_chargebacks_are_kept_and_not_shown(self, uri: str, writer: ReadModelWriter) -> None:
+        fee = replace(settlement("unmatched_kind"), line=replace(line(), kind="fee"))
+        writer.write([*life("a"), captured()], progress=[], settlements=[fee])
+        assert shown(uri) == captured().payment_intent
+
+
+class TestMismatches:
+    MISMATCHES = "SELECT name, transaction_id, resolved_at IS NOT NULL FROM reconciliation_mismatches ORDER BY found_at"
+
+    def test_all_but_what_is_settled_and_what_is_not_judged(
+        self, writer: ReadModelWriter, database: psycopg.Connection
+    ) -> None:
+        fee = settlement("unmatched_kind", line(2))
+        late = settlement("settled_twice", line(3), at=later(LATER, seconds=1))
+        writer.write([], progress=[], settlements=[settlement(), fee, UNMATCHED, late])
+        assert rows(database, self.MISMATCHES) == [("missing_here", None, False), ("settled_twice", CAPTURE, False)]
+
+    def test_a_late_line_resolves_what_was_missing(self, writer: ReadModelWriter, database: psycopg.Connection) -> None:
+        writer.write([], progress=[], settlements=[settlement("missing_at_processor")])
+        assert rows(database, self.MISMATCHES) == [("missing_at_processor", CAPTURE, False)]
+        writer.write([], progress=[], settlements=[settlement(at=later(LATER, seconds=86_400))])
+        assert rows(database, self.MISMATCHES) == [("missing_at_processor", CAPTURE, True)]
+
+
+FOUND = FoundTransaction(
+    payment_intent_id=PaymentIntentId(INTENT),
+    id=CAPTURE,
+    type=Type.capture,
+    amount_minor=1_999,
+    currency="usd",
+    captured_minor=1_999,
+    is_captured=True,
+    is_open=False,
+    is_settled=False,
+    was_missed=False,
+)
+
+
+class TestAsking:
+    def test_nothing_is_known(self, reader: SettlementReader) -> None:
+        assert reader.find([asked()]) == [Finding()]
+
+    @pytest.mark.parametrize(
+        ("event", "found"),
+        [
+            (captured(), FOUND),
+            (
+                captured(TransactionStatus.pending, intent_status=PaymentIntentStatus.processing, received_minor=0),
+                dataclasses.replace(FOUND, is_captured=False, captured_minor=None, is_open=True),
+            ),
+            (
+                captured(TransactionStatus.failed, intent_status=PaymentIntentStatus.canceled, received_minor=0),
+                dataclasses.replace(FOUND, is_captured=False, captured_minor=None),
+            ),
+            (
+                captured(TransactionStatus.failed, received_minor=1_500),
+                dataclasses.replace(FOUND, is_captured=False, captured_minor=1_500),
+            ),
+        ],
+        ids=["captured", "in doubt", "failed", "found captured by another call"],
+    )
+    def test_a_transaction_by_our_own_reference(
+        self, writer: ReadModelWriter, reader: SettlementReader, event: PaymentEvent, found: FoundTransaction
+    ) -> None:
+        writer.write([*life("a"), event], progress=[])
+        assert reader.find([asked()]) == [Finding(transaction=found)]
+
+    def test_by_the_processors_where_ours_names_nothing(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        writer.write([*life("a"), captured()], progress=[])
+        assert reader.find([asked("cn_capture", processor_reference="cn_capture")]) == [Finding(transaction=FOUND)]
+        assert reader.find([asked("tx_other", processor_reference="cn_other")]) == [Finding()]
+
+    def test_not_at_another_processor(self, writer: ReadModelWriter, reader: SettlementReader) -> None:
+        writer.write([*life("a"), captured()], progress=[])
+        elsewhere = Asked(processor="othernet", reference=CAPTURE, processor_reference="cn_capture")
+        assert reader.find([elsewhere]) == [Finding()]
+
+    def test_an_authorization_that_is_named_is_no_capture(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        writer.write(life("a"), progress=[])
+        authorization = life("a")[-1].payment_intent.transactions[0]
+        (finding,) = reader.find([asked(authorization.id)])
+        assert finding.transaction is not None
+        assert (finding.transaction.type, finding.transaction.captured_minor) == (Type.authorization, None)
+
+    @pytest.mark.parametrize(
+        ("outcome", "is_settled", "was_missed"),
+        [
+            ("settled", True, False),
+            ("amount", True, False),
+            ("currency", True, False),
+            ("missing_at_processor", False, True),
+            ("settled_twice", False, False),
+        ],
+    )
+    def test_what_has_been_settled_already(
+        self, writer: ReadModelWriter, reader: SettlementReader, outcome: str, is_settled: bool, was_missed: bool
+    ) -> None:
+        writer.write([*life("a"), captured()], progress=[], settlements=[settlement(outcome)])
+        (finding,) = reader.find([asked()])
+        assert finding.transaction is not None
+        assert (finding.transaction.is_settled, finding.transaction.was_missed) == (is_settled, was_missed)
+
+    def test_a_line_that_was_judged(
+        self, writer: ReadModelWriter, reader: SettlementReader, database: psycopg.Connection
+    ) -> None:
+        writer.write([], progress=[], settlements=[UNMATCHED])
+        ((known,),) = rows(database, "SELECT id FROM settlements")
+        questions = [
+            asked("cn_capture", settlement_id=TransactionId(str(known))),
+            asked("cn_capture", settlement_id=TransactionId("tx_other")),
+        ]
+        assert [finding.line_is_judged for finding in reader.find(questions)] == [True, False]
+
+    def test_many_are_answered_in_their_order(self, writer: ReadModelWriter, reader: SettlementReader) -> None:
+        writer.write([*life("a"), captured()], progress=[])
+        findings = reader.find([asked("tx_none"), asked(), asked("tx_none"), asked()])
+        assert [finding.transaction is not None for finding in findings] == [False, True, False, True]
+
+    def test_how_far_the_read_model_has_come(
+        self, writer: ReadModelWriter, reader: SettlementReader, database: psycopg.Connection
+    ) -> None:
+        writer.load_progress("payments.events", [0, 1])
+        assert reader.watermark(partitions=2) is None, "of settlements nothing was read yet"
+        writer.load_progress("payments.settlements", [0, 1])
+        assert reader.watermark(partitions=2) == 0
+        database.execute("UPDATE read_model_progress SET watermark = 'epoch'::timestamptz + interval '7 s'")
+        database.execute(
+            "UPDATE read_model_progress SET watermark = 'epoch'::timestamptz + interval '5 s'"
+            " WHERE topic = 'payments.settlements' AND partition = 1"
+        )
+        assert reader.watermark(partitions=2) == 5_000_000
+        assert reader.watermark(partitions=4) is None
+
+
+def test_a_server_that_is_away_is_told_of() -> None:
+    reader = SettlementReader("postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(ReadModelUnavailable):
+        reader.find([asked()])
+    with pytest.raises(ReadModelUnavailable):
+        reader.watermark(partitions=4)
+
+
+def _time(database: psycopg.Connection, at: Micros) -> object:
+    ((moment,),) = rows(database, f"SELECT 'epoch'::timestamptz + interval '1 microsecond' * {at}")
+    return moment

@@ -1,0 +1,293 @@
+"""The settlement flow on the test driver, with a judge that answers when the test tells it to; crashes everywhere."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+from prometheus_client import REGISTRY
+
+from schemas.operations import DeadLetter
+from schemas.partitioner import partition
+from schemas.payment import TransactionStatus
+from schemas.processing import ProcessorResult
+from schemas.settlement import Capture, Settlement, SettlementLine
+from schemas.times import Micros
+from schemas.topics import CAPTURES, DEAD_LETTERS, PROCESSOR_RESULTS, SETTLEMENT_LINES, SETTLEMENTS
+from tests.harness.driver import FakeClock, FlowDriver
+from tests.topology.settlement.script import INTENT, START, TRANSACTION, capture, found, line
+from topology.kafka import Received
+from topology.settlement import FLOW, Calendars, SettlementSide, build
+from topology.settling.findings import Judged, Question
+
+KEY = f"cardnet:{TRANSACTION}"
+DAY = 86_400.0
+IN_DOUBT = TransactionStatus.pending
+
+
+class FakeJudge:
+    """Keeps the questions; the test answers them, oldest first."""
+
+    def __init__(self) -> None:
+        self.asked: deque[Question] = deque()
+        self.answered: deque[tuple[Question, Judged]] = deque()
+
+    def start(self) -> None:
+        """Ready."""
+
+    def submit(self, questions: Sequence[Question]) -> None:
+        self.asked.extend(questions)
+
+    def answer(self, known: str) -> None:
+        """The read model says this to the oldest question."""
+        question = self.asked.popleft()
+        self.answered.append((question, Judged(question.asked, question.due_at, found(known))))
+
+    def take(self, limit: int) -> list[tuple[Question, Judged]]:
+        return [self.answered.popleft() for _ in range(min(limit, len(self.answered)))]
+
+    def waiting(self) -> int:
+        return len(self.asked)
+
+    def close(self) -> None:
+        self.asked.clear()
+        self.answered.clear()
+
+
+class Rig:
+    """Flow, side, judge and clock."""
+
+    def __init__(self) -> None:
+        self.judge = FakeJudge()
+        self.clock = FakeClock(START)
+        self.side = SettlementSide(self.judge, Calendars(), partitions=4, clock=self.clock)
+        self.driver = FlowDriver(FLOW, build, side=self.side, clock=self.clock)
+
+    def capture(self, status: TransactionStatus = TransactionStatus.succeeded, *, lost: bool = False) -> None:
+        self.driver.pipe(CAPTURES, capture(status, at=self.clock.now()), lost=lost)
+
+    def line(self, *lines: SettlementLine, lost: bool = False) -> None:
+        self.driver.pipe(SETTLEMENT_LINES, *(lines or (line(),)), lost=lost)
+
+    def known(self, known: str, *, lost: bool = False) -> None:
+        """The read model answers, and the flow hears of it."""
+        self.judge.answer(known)
+        self.driver.settle(lost=lost)
+
+    def outcomes(self) -> list[str]:
+        """What was written since the last time."""
+        return [settlement.outcome for settlement in self.driver.read(SETTLEMENTS)]
+
+    def results(self) -> list[ProcessorResult]:
+        return self.driver.read(PROCESSOR_RESULTS)
+
+    def restart(self) -> None:
+        """The process dies, another takes over, and goes through what it restored."""
+        self.driver.crash()
+        self.driver.settle()
+
+    def gauge(self, name: str) -> float:
+        value = REGISTRY.get_sample_value(name)
+        assert value is not None
+        return value
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_a_line_settles_a_capture_and_both_are_forgotten(rig: Rig) -> None:
+    rig.capture()
+    assert rig.driver.state(KEY).capture == capture()
+    rig.line()
+    assert rig.driver.state(KEY) is None
+    ((number, key, _value),) = rig.driver.log[SETTLEMENTS.name]
+    assert (key, number) == (INTENT, partition(INTENT, 4))
+    (settlement,) = rig.driver.read(SETTLEMENTS)
+    assert settlement == Settlement(
+        payment_intent_id=INTENT,
+        transaction_id=TRANSACTION,
+        processor="cardnet",
+        processor_reference="cn_1",
+        outcome="settled",
+        settlement_date=20_717,
+        line=line(),
+        at=START,
+        capture_amount_minor=1_000,
+        capture_currency="usd",
+        reference=TRANSACTION,
+    )
+
+
+def test_a_line_of_nothing_is_kept_under_its_reference(rig: Rig) -> None:
+    rig.line(line(reference=None))
+    rig.known("nothing")
+    ((number, key, _value),) = rig.driver.log[SETTLEMENTS.name]
+    assert (key, number) == ("unmatched:cn_1", partition("unmatched:cn_1", 4))
+    assert rig.outcomes() == ["missing_here"]
+
+
+def test_a_line_decides_a_doubt_on_the_intents_partition(rig: Rig) -> None:
+    rig.capture(IN_DOUBT)
+    rig.line()
+    ((number, key, _value),) = rig.driver.log[PROCESSOR_RESULTS.name]
+    assert (key, number) == (INTENT, partition(INTENT, 4))
+    assert rig.outcomes() == []
+    rig.capture()
+    assert rig.outcomes() == ["settled"]
+
+
+def test_a_whole_file_comes_in_one_epoch(rig: Rig) -> None:
+    others = [replace(capture(), transaction_id=f"tx_{number:032x}") for number in range(50)]
+    rig.driver.pipe(CAPTURES, *others)
+    rig.driver.pipe(
+        SETTLEMENT_LINES, *[line(number + 1, reference=f"tx_{number:032x}") for number in range(50)], line(51)
+    )
+    assert rig.outcomes() == ["settled"] * 50
+    assert [question.key for question in rig.judge.asked] == [KEY]
+
+
+class TestWindows:
+    def test_its_end_is_no_earlier_than_the_grace(self, rig: Rig) -> None:
+        rig.capture()
+        rig.driver.advance(3 * DAY)
+        assert not rig.judge.asked
+        # Monday's window ends at midnight; Tuesday, Wednesday and Thursday are the grace.
+        rig.driver.advance(DAY - (14 * 3_600 + 13 * 60 + 20) + 0.001)
+        assert [question.asked.settlement_id for question in rig.judge.asked] == [None]
+        rig.known("captured")
+        assert rig.outcomes() == ["missing_at_processor"]
+        assert rig.driver.state(KEY) is None
+
+    def test_it_is_asked_about_once(self, rig: Rig) -> None:
+        rig.capture()
+        rig.driver.advance(10 * DAY)
+        for _ in range(3):
+            rig.driver.advance(1.0)
+        assert len(rig.judge.asked) == 1
+        assert rig.gauge("paystream_open_captures") == 1
+
+    def test_with_the_read_model_away_nothing_is_missing(self, rig: Rig) -> None:
+        rig.capture()
+        rig.driver.advance(30 * DAY)
+        assert rig.outcomes() == []
+        rig.line()
+        assert rig.outcomes() == ["settled"]
+
+    def test_a_late_line_after_it_settles(self, rig: Rig) -> None:
+        rig.capture()
+        rig.driver.advance(10 * DAY)
+        rig.known("captured")
+        rig.line()
+        rig.known("missed")
+        assert rig.outcomes() == ["missing_at_processor", "settled"]
+
+    def test_a_doubt_that_is_resolved_has_a_window_of_its_own(self, rig: Rig) -> None:
+        rig.capture(IN_DOUBT)
+        rig.driver.advance(2 * DAY)
+        rig.capture()
+        rig.driver.advance(3 * DAY)
+        assert not rig.judge.asked
+        rig.driver.advance(4 * DAY)
+        assert len(rig.judge.asked) == 1
+
+
+class TestCrashes:
+    def test_a_capture_waits_on(self, rig: Rig) -> None:
+        rig.capture()
+        rig.restart()
+        rig.line()
+        assert rig.outcomes() == ["settled"]
+
+    def test_its_window_ends_all_the_same(self, rig: Rig) -> None:
+        rig.capture()
+        rig.restart()
+        rig.driver.advance(10 * DAY)
+        assert len(rig.judge.asked) == 1
+        rig.restart()
+        rig.driver.settle()
+        assert len(rig.judge.asked) == 1, "asked again by whoever took over"
+        rig.known("captured")
+        assert rig.outcomes() == ["missing_at_processor"]
+
+    def test_a_line_asks_again(self, rig: Rig) -> None:
+        rig.line()
+        rig.restart()
+        assert len(rig.judge.asked) == 1
+        rig.known("missed")
+        assert rig.outcomes() == ["settled"]
+
+    def test_an_answer_that_was_lost_is_asked_for_again(self, rig: Rig) -> None:
+        rig.line()
+        rig.known("nothing", lost=True)
+        assert rig.outcomes() == []
+        rig.driver.settle()
+        rig.known("nothing")
+        assert rig.outcomes() == ["missing_here"]
+
+    def test_an_epoch_that_was_lost_leaves_nothing(self, rig: Rig) -> None:
+        rig.capture()
+        rig.line(lost=True)
+        assert rig.outcomes() == []
+        rig.line()
+        assert rig.outcomes() == ["settled"]
+
+    def test_a_question_is_asked_of_what_has_committed_only(self, rig: Rig) -> None:
+        rig.line(lost=True)
+        assert not rig.judge.asked
+
+    def test_a_line_that_decided_a_doubt_waits_for_its_end(self, rig: Rig) -> None:
+        rig.capture(IN_DOUBT)
+        rig.line()
+        rig.restart()
+        assert len(rig.judge.asked) == 1
+        rig.capture()
+        assert rig.outcomes() == ["settled"]
+        assert len(rig.results()) == 1
+
+    def test_what_waits_is_counted_after_a_restart(self, rig: Rig) -> None:
+        rig.capture()
+        rig.driver.advance(3_600)
+        rig.restart()
+        rig.driver.settle()
+        assert rig.gauge("paystream_open_captures") == 1
+        assert rig.gauge("paystream_oldest_open_capture_seconds") == 3_600
+        rig.line()
+        rig.driver.settle()
+        assert rig.gauge("paystream_open_captures") == 0
+
+
+def test_after_a_stop_nothing_is_asked(rig: Rig) -> None:
+    rig.side.stop()
+    rig.line()
+    assert not rig.judge.asked
+    assert rig.side.idle()
+
+
+def test_lines_that_wait_for_the_read_model_are_counted(rig: Rig) -> None:
+    rig.line()
+    rig.driver.settle()
+    assert rig.gauge("paystream_settlement_questions_waiting") == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "key", "cause"),
+    [
+        (capture(), "cardnet:tx_other", "key_mismatch"),
+        (line(), "othernet:" + TRANSACTION, "key_mismatch"),
+        (capture(at=Micros(-1)), KEY, "invalid_capture"),
+        (capture(at=Micros(2**62)), KEY, "invalid_capture"),
+    ],
+)
+def test_what_no_correct_writer_wrote_is_set_aside(
+    rig: Rig, record: Capture | SettlementLine, key: str, cause: str
+) -> None:
+    topic = CAPTURES if isinstance(record, Capture) else SETTLEMENT_LINES
+    rig.driver._run([(key, Received(key, topic.name, partition(key, 4), 0, record, b"raw"))], lost=False)
+    (letter,) = rig.driver.read(DEAD_LETTERS)
+    assert isinstance(letter, DeadLetter)
+    assert (letter.cause, letter.flow) == (cause, "settlement")
+    assert rig.driver.state(key) is None

@@ -1,0 +1,187 @@
+"""A nested format: one JSON document, batches by currency, in them batches by merchant, in these the lines.
+
+    {"processor", "file_sequence", "settlement_date",
+     "batches": [{"currency",
+                  "merchant_batches": [{"lines": [{"line", "processor_reference", …}]}],
+                  "totals": {"lines", "amount_minor", "fee_minor", "net_minor"}}],
+     "trailer": {"file_sequence", "lines"}}
+
+Parsed as it is read, by `ijson`, so that a million lines take no more memory than one. What stands beside the members
+above is passed over. A place is the number of the entry among all lines, for such a file may be a single line of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Any, BinaryIO
+
+import ijson
+
+from topology.settlement_files.port import FIELDS, MISSING, Header, Item, Malformed, Row, Total, Trailer
+
+__all__ = ["NestedJson"]
+
+_CHUNK_BYTES = 64 * 1024
+_DEPTH_MAX = 64
+_OPENS, _CLOSES = ("start_map", "start_array"), ("end_map", "end_array")
+
+
+class _In(Enum):
+    """What the parser is inside of."""
+
+    nothing = auto()
+    document = auto()
+    batches = auto()
+    batch = auto()
+    merchant_batches = auto()
+    merchant_batch = auto()
+    lines = auto()
+    line = auto()
+    totals = auto()
+    trailer = auto()
+    end = auto()
+
+
+# Where a member that is a map or an array leads, by where it is and its name (an item of an array has none).
+_INTO = {
+    (_In.nothing, "", "start_map"): _In.document,
+    (_In.document, "batches", "start_array"): _In.batches,
+    (_In.document, "trailer", "start_map"): _In.trailer,
+    (_In.batches, "", "start_map"): _In.batch,
+    (_In.batch, "merchant_batches", "start_array"): _In.merchant_batches,
+    (_In.batch, "totals", "start_map"): _In.totals,
+    (_In.merchant_batches, "", "start_map"): _In.merchant_batch,
+    (_In.merchant_batch, "lines", "start_array"): _In.lines,
+    (_In.lines, "", "start_map"): _In.line,
+}
+_OUT_OF = {
+    _In.document: _In.end,
+    _In.batches: _In.document,
+    _In.batch: _In.batches,
+    _In.merchant_batches: _In.batch,
+    _In.merchant_batch: _In.merchant_batches,
+    _In.lines: _In.merchant_batch,
+    _In.line: _In.lines,
+    _In.totals: _In.batch,
+    _In.trailer: _In.document,
+}
+_ARRAYS = (_In.batches, _In.merchant_batches, _In.lines)
+
+
+class NestedJson:
+    """`nested-json` (`topology.settlement_files.port.SettlementFormat`)."""
+
+    name = "nested-json"
+
+    def detects(self, beginning: bytes) -> bool:
+        """Whether it begins as a JSON object does."""
+        return beginning.lstrip(b" \t\r\n").startswith(b"{")
+
+    def whole(self, value: object) -> int | None:
+        """A number without fraction and exponent."""
+        return value if type(value) is int else None
+
+    def items(self, stream: BinaryIO) -> Iterator[Item]:
+        """Entry by entry; where it is no JSON any more, the rest cannot be read."""
+        events: list[tuple[str, Any]] = ijson.sendable_list()
+        parser = ijson.basic_parse_coro(events)
+        document = _Document()
+        try:
+            while chunk := stream.read(_CHUNK_BYTES):
+                parser.send(chunk)
+                if not events and len(chunk) == _CHUNK_BYTES:
+                    # The parser would go on gathering a text that has no end.
+                    yield Malformed(document.entries, f"is followed by a value of more than {_CHUNK_BYTES} bytes")
+                    return
+                yield from document.read(events)
+                del events[:]
+            parser.close()
+        except _TooDeep:
+            yield Malformed(document.entries, f"is followed by more than {_DEPTH_MAX} values one inside the other")
+        except ijson.JSONError:
+            yield from document.read(events)
+            yield Malformed(document.entries, "goes on with what is not JSON, or ends there")
+
+
+class _TooDeep(Exception):
+    """The parser keeps note of every map and array that is open."""
+
+
+class _Document:
+    """Where the parser is, and what has been gathered there."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self._inside = _In.nothing
+        self._skipped = 0
+        """How many maps and arrays are open that are passed over."""
+        self._key = ""
+        self._members: dict[_In, dict[str, Any]] = {inside: {} for inside in _In}
+        self._header_told = False
+
+    def read(self, events: list[tuple[str, Any]]) -> Iterator[Item]:
+        """Go through events, and tell what is complete."""
+        line = self._members[_In.line]
+        for event, value in events:
+            if self._skipped:
+                self._skipped += (event in _OPENS) - (event in _CLOSES)
+                if self._skipped > _DEPTH_MAX:
+                    raise _TooDeep
+            elif event == "map_key":
+                self._key = value
+            elif event in _OPENS:
+                yield from self._open(event)
+            elif event in _CLOSES:
+                yield from self._close()
+            elif self._inside is _In.line:
+                if self._key in line:
+                    yield Malformed(self.entries, f"has {self._known_key()} twice")
+                line[self._key] = value
+            elif self._inside in _ARRAYS:
+                yield Malformed(self.entries, f"is followed by a value that is none of the {self._inside.name}")
+            else:
+                self._members[self._inside][self._key] = value
+
+    def _open(self, event: str) -> Iterator[Item]:
+        key = "" if self._inside in _ARRAYS else self._key
+        into = _INTO.get((self._inside, key, event))
+        if into is None:
+            self._skipped = 1
+            return
+        if into is _In.batches:
+            # Lines are told as they come, so it has to be known by then whose they are.
+            yield self._header()
+        self.entries += into is _In.line
+        self._members[into].clear()
+        self._inside, self._key = into, ""
+
+    def _close(self) -> Iterator[Item]:
+        inside = self._inside
+        members = self._members[inside]
+        self._inside, self._key = _OUT_OF[inside], ""
+        if inside is _In.line:
+            yield Row(self.entries, tuple([members.get(name, MISSING) for name in FIELDS]))
+        elif inside is _In.batch:
+            yield from self._total(members)
+        elif inside is _In.trailer:
+            yield Trailer(self.entries, *[members.get(name, MISSING) for name in ("file_sequence", "lines")])
+        elif inside is _In.totals:
+            self._members[_In.batch]["totals"] = dict(members)
+
+    def _header(self) -> Item:
+        if self._header_told:
+            return Malformed(self.entries, "is followed by batches for the second time")
+        self._header_told = True
+        members = self._members[_In.document]
+        named = ("processor", "file_sequence", "settlement_date")
+        return Header(self.entries, *[members.get(name, MISSING) for name in named])
+
+    def _total(self, batch: dict[str, Any]) -> Iterator[Item]:
+        totals = batch.get("totals")
+        if isinstance(totals, dict):
+            named = ("lines", "amount_minor", "fee_minor", "net_minor")
+            yield Total(self.entries, batch.get("currency", MISSING), *[totals.get(name, MISSING) for name in named])
+
+    def _known_key(self) -> str:
+        return self._key if self._key in FIELDS else "a member"

@@ -1,0 +1,123 @@
+"""Joins windows and the read model to the settlement flow: brings in what is due and judged, asks what has committed.
+
+All methods are called by the dataflow's thread (`topology.kafka.Side`). After a restore the store is gone through bit
+by bit while the flow runs already: it may hold millions of captures that wait for nothing but their line.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from schemas.partitioner import partition as partition_of
+from schemas.settlement import OpenCapture
+from schemas.times import Micros
+from topology.kafka import Clock, StateStore, WallClock
+from topology.settling.findings import Question, about_line
+from topology.settling.judge import Judge
+from topology.settling.matching import Due
+from topology.settling.metrics import LINES_WAITING, OLDEST_OPEN_SECONDS, OPEN_CAPTURES
+from topology.settling.open_windows import OpenWindows
+from topology.settling.windows import Calendars
+
+__all__ = ["SettlementSide"]
+
+_GONE_THROUGH_AT_ONCE = 500
+
+
+class SettlementSide:
+    """The side of the settlement flow (`topology.kafka.Side`). `partitions` is that of the topics.
+
+    `clock` says when a window has ended; it has to be the flow's own.
+    """
+
+    def __init__(self, judge: Judge, calendars: Calendars, *, partitions: int, clock: Clock | None = None) -> None:
+        self.calendars = calendars
+        self.partitions = partitions
+        self._judge = judge
+        self._clock: Clock = clock or WallClock()
+        self._store = StateStore()
+        self._forget()
+
+    def watch(self, key: str, before: OpenCapture | None, after: OpenCapture | None) -> None:
+        """This is what waits under a key now. A capture that is asked about is not due again."""
+        if before == after:
+            return
+        if (due_at := _due_at(before)) is not None:
+            self._windows.remove(key, due_at=due_at)
+        self._await(key, after)
+
+    def restored(self, store: StateStore, shards: tuple[int, ...]) -> None:
+        """Begin to go through the store."""
+        self._forget()
+        self._store = store
+        self._not_gone_through.extend(key for key, _value in store.items())
+        self._judge.start()
+
+    def drain(self, limit: int) -> list[tuple[str, int, object]]:
+        """What has been judged, then whose window has ended."""
+        if self._stopping:
+            return []
+        self._go_through()
+        drained: list[tuple[str, int, object]] = [
+            (question.key, question.partition, judged) for question, judged in self._judge.take(limit)
+        ]
+        now = self._clock.now()
+        due = self._windows.take_due(now, limit - len(drained))
+        drained.extend((key, partition_of(key, self.partitions), Due(now)) for key in due)
+        self._report()
+        return drained
+
+    def committed(self, effects: list[object]) -> None:
+        """What these questions are about stands in the changelog: ask."""
+        questions = [effect for effect in effects if isinstance(effect, Question)]
+        assert len(questions) == len(effects)
+        if not self._stopping:
+            self._judge.submit(questions)
+
+    def stop(self) -> None:
+        """Nothing more comes in. What was asked is asked again by whoever takes over."""
+        self._stopping = True
+
+    def idle(self) -> bool:
+        """Always: a question leaves nothing behind."""
+        return True
+
+    def close(self) -> None:
+        """Abandon all questions."""
+        self._judge.close()
+
+    def _forget(self) -> None:
+        self._windows = OpenWindows()
+        self._not_gone_through: deque[str] = deque()
+        self._stopping = False
+
+    def _await(self, key: str, kept: OpenCapture | None) -> None:
+        if kept is not None and kept.capture is not None and kept.line is None:
+            self._windows.add(key, due_at=kept.due_at, captured_at=kept.capture.at)
+
+    def _go_through(self) -> None:
+        """A part of the restored store: when captures are due, and what the lines that wait have to ask."""
+        questions: list[Question] = []
+        for _ in range(min(_GONE_THROUGH_AT_ONCE, len(self._not_gone_through))):
+            key = self._not_gone_through.popleft()
+            partition = partition_of(key, self.partitions)
+            kept = self._store.load(key, OpenCapture, partition=partition)
+            if kept is None:
+                continue
+            self._await(key, kept)
+            if kept.line is not None:
+                asked = about_line(kept.line)
+                questions.append(Question(key=key, partition=partition, asked=asked, due_at=kept.due_at))
+        if questions:
+            self._judge.submit(questions)
+
+    def _report(self) -> None:
+        OPEN_CAPTURES.set(len(self._windows))
+        LINES_WAITING.set(self._judge.waiting())
+        first = self._windows.oldest_at()
+        OLDEST_OPEN_SECONDS.set(0.0 if first is None else max(0.0, (self._clock.now() - first) / 1_000_000))
+
+
+def _due_at(kept: OpenCapture | None) -> Micros | None:
+    """When the capture is due that waits for its line; None where no capture does."""
+    return None if kept is None or kept.capture is None or kept.line is not None else kept.due_at
