@@ -25,6 +25,7 @@ from bench.fold.broker import broker
 from bench.fold.mix import PARTITIONS
 from bench.fold.peers import Peer, Running
 from sandbox.card_network.booking import Booking, Kind, Status, processor_reference
+from sandbox.card_network.settlement_lines import lines as settlement_lines
 from sandbox.card_network.settlement_report import report
 from schemas.codec import decode, encode
 from schemas.identifiers import PaymentIntentId, TransactionId
@@ -190,7 +191,8 @@ def measure(lines: int, directory: Path) -> Measured:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     path, log = directory / "report.csv", directory / "flow.log"
     with path.open("w") as file:
-        file.writelines(report(bookings(lines, on=yesterday), settlement_date=yesterday))
+        captured = settlement_lines(bookings(lines, on=yesterday), (), grouped=False)
+        file.writelines(report(captured, processor="cardnet", settlement_date=yesterday))
     with broker() as bootstrap:
         group = Group(bootstrap)
         write_captures(bootstrap, bookings(lines, on=yesterday))

@@ -28,9 +28,9 @@ from schemas.payment import (
     VoidReason,
 )
 from schemas.times import Micros, from_datetime, to_datetime
-from sinks.postgres.columns import PAYMENT_INTENT_JSON
 from sinks.postgres.connections import conninfo, session
 from sinks.postgres.errors import ReadModelUnavailable
+from sinks.postgres.reader import INTENT_JSON
 from sinks.postgres.text import restored_json
 
 __all__ = ["Mismatch", "OpenTransaction", "OperatorReadModel", "Payment", "Selection"]
@@ -85,7 +85,7 @@ _INTENT = (
         "SELECT {intent}::text FROM {ids} AS known JOIN payment_intents AS intent"
         " ON intent.id = known.id AND intent.created_at = known.created_at WHERE known.id = %(id)s"
     )
-    .format(intent=PAYMENT_INTENT_JSON, ids=Identifier("payment_intent_ids"))
+    .format(intent=INTENT_JSON, ids=Identifier("payment_intent_ids"))
     .as_string()
 )
 _HISTORY: LiteralString = "SELECT event::text FROM audit_log WHERE payment_intent_id = %(id)s ORDER BY sequence"

@@ -30,7 +30,7 @@ from sinks.postgres.errors import ReadModelUnavailable
 from sinks.postgres.settlement_columns import SETTLEMENT_AS_TRANSACTION
 from sinks.postgres.text import restored_json
 
-__all__ = ["READ", "LookUp", "ReadModel", "Reading"]
+__all__ = ["INTENT_JSON", "READ", "LookUp", "ReadModel", "Reading"]
 
 log = logging.getLogger("paystream.read_model")
 
@@ -51,7 +51,7 @@ _TRANSACTIONS = SQL(
     settlement=SETTLEMENT_AS_TRANSACTION,
     unjudged=SettlementOutcome.unmatched_kind.value,
 )
-_INTENT_JSON = payment_intent_json(_TRANSACTIONS)
+INTENT_JSON = payment_intent_json(_TRANSACTIONS)
 # The slim table first, then the one month that it names.
 _BY_ID = SQL(
     "FROM payment_intent_ids AS known JOIN payment_intents AS intent"
@@ -63,7 +63,7 @@ _LOOK_UP = (
         " FROM read_model_progress WHERE topic = %(topic)s),"
         " (SELECT coalesce(json_agg({intent}), '[]')::text {by_id} WHERE known.id = ANY(%(ids)s))"
     )
-    .format(watermark=micros_of(Identifier("watermark")), intent=_INTENT_JSON, by_id=_BY_ID)
+    .format(watermark=micros_of(Identifier("watermark")), intent=INTENT_JSON, by_id=_BY_ID)
     .as_string()
 )
 READ = (
@@ -71,7 +71,7 @@ READ = (
         "SELECT (SELECT next_offset FROM read_model_progress WHERE topic = %(topic)s AND partition = %(partition)s),"
         " (SELECT {intent}::text {by_id} WHERE known.id = %(id)s)"
     )
-    .format(intent=_INTENT_JSON, by_id=_BY_ID)
+    .format(intent=INTENT_JSON, by_id=_BY_ID)
     .as_string()
 )
 _READY = "SELECT count(*) FROM read_model_progress WHERE topic = %(topic)s"

@@ -13,13 +13,14 @@ import httpx
 import msgspec
 import psycopg
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from msgspec.structs import replace
 from psycopg.sql import SQL
 
 from schemas.codec import decode
 from schemas.operations import DeadLetter
-from schemas.payment import PaymentEvent, PaymentIntent, Transaction
+from schemas.payment import PaymentEvent, PaymentIntent, Transaction, TransactionType
 from schemas.topics import DEAD_LETTERS, EVENTS, INTENTS, Topic
-from sinks.postgres.columns import PAYMENT_INTENT_JSON
+from sinks.postgres.reader import INTENT_JSON
 from sinks.postgres.text import restored_json
 from tests.chaos.evidence import Booking, Evidence, Leg, Row, State, Step
 from tests.chaos.history import read_history
@@ -182,15 +183,21 @@ def read_rows(uri: str) -> dict[str, Row]:
                 amount=amount,
                 received=received,
                 legs=tuple(legs[intent]),
-                content=content_of(msgspec.json.decode(restored_json(content), type=PaymentIntent)),
+                content=content_of(_as_folded(msgspec.json.decode(restored_json(content), type=PaymentIntent))),
             )
             for intent, sequence, status, amount, received, content in contents
         }
 
 
+def _as_folded(intent: PaymentIntent) -> PaymentIntent:
+    """Without the settlements, which the read model shows beside what the fold knows."""
+    folded = tuple(one for one in intent.transactions if one.type is not TransactionType.settlement)
+    return replace(intent, transactions=folded)
+
+
 _CONTENTS = SQL(
     "SELECT id, sequence, status, amount_minor, amount_received_minor, {}::text FROM payment_intents AS intent"
-).format(PAYMENT_INTENT_JSON)
+).format(INTENT_JSON)
 
 
 def _audited(uri: str) -> dict[tuple[str, int], str]:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from sandbox.card_network.booking import Booking, Kind, Status
+from sandbox.card_network.settlement_lines import lines as settlement_lines
 from sandbox.card_network.settlement_report import report
 from schemas.identifiers import TransactionId
 from tests.harness.api import Json, Merchant, ledger, merchant
@@ -122,4 +123,4 @@ def replaced(booking: Booking, **changes: Any) -> Booking:
 
 def written(lines: Sequence[Booking], *, on: date) -> str:
     """A report of that date, whose file nobody else imports."""
-    return "".join(report(lines, settlement_date=on))
+    return "".join(report(settlement_lines(lines, (), grouped=False), processor="cardnet", settlement_date=on))

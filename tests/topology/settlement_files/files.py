@@ -9,7 +9,8 @@ from datetime import date
 from typing import Any
 
 from sandbox.card_network.booking import Booking, Kind, Status, processor_reference
-from sandbox.card_network.settlement_report import fee_minor, report
+from sandbox.card_network.settlement_lines import fee_minor, lines
+from sandbox.card_network.settlement_report import report
 from schemas.times import Micros
 from topology.settlement_files.checking import CheckedFile, Checking, FileRefused, Line
 from topology.settlement_files.formats import FORMATS
@@ -47,7 +48,7 @@ _CAPTURES = (
 
 def csv_file(captures: Sequence[Booking] = _CAPTURES) -> str:
     """The network's report on them."""
-    return "".join(report(captures, settlement_date=date(2026, 9, 21)))
+    return "".join(report(lines(captures, (), grouped=False), processor="cardnet", settlement_date=date(2026, 9, 21)))
 
 
 def nested(captures: Sequence[Booking] = _CAPTURES) -> dict[str, Any]:
@@ -55,14 +56,14 @@ def nested(captures: Sequence[Booking] = _CAPTURES) -> dict[str, Any]:
     batches: list[dict[str, Any]] = []
     number = 0
     for currency in sorted({str(capture.currency) for capture in captures}):
-        lines: list[dict[str, Any]] = []
+        own: list[dict[str, Any]] = []
         for capture in captures:
             if capture.currency != currency:
                 continue
             number += 1
             assert capture.amount_minor is not None
             fee = fee_minor(capture.amount_minor)
-            lines.append(
+            own.append(
                 {
                     "line": number,
                     "processor_reference": capture.processor_reference,
@@ -76,10 +77,10 @@ def nested(captures: Sequence[Booking] = _CAPTURES) -> dict[str, Any]:
                     "at": "2026-09-21T14:13:20.000001Z",
                 }
             )
-        totals = {"lines": len(lines)} | {
-            name: sum(line[name] for line in lines) for name in ("amount_minor", "fee_minor", "net_minor")
+        totals = {"lines": len(own)} | {
+            name: sum(line[name] for line in own) for name in ("amount_minor", "fee_minor", "net_minor")
         }
-        batches.append({"currency": currency, "merchant_batches": [{"lines": lines}], "totals": totals})
+        batches.append({"currency": currency, "merchant_batches": [{"lines": own}], "totals": totals})
     return {
         "processor": "cardnet",
         "file_sequence": 2456,
