@@ -71,7 +71,7 @@ class Exchange:
         With `command.wait` it is one that shows the intent when it has left processing. Raises the 503 Problem for a
         command that no broker has.
         """
-        waiter = self._replies.expect(command.id, wait=command.wait)
+        waiter = self._replies.expect(command.id, wait=command.wait, at=command.at)
         self._deadlines.add(deadline)
         if self._hurries:
             deadline.pass_now()

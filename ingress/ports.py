@@ -66,13 +66,22 @@ class CommandLog(Protocol):
 class Waiter:
     """The replies to one command that one request waits for.
 
+    `at` is the time of the command, by which its replies are told from those to the same request asked before.
     `repeats`: another request waits for the same command's already, and what is heard is said to that one.
     `outcome_follows`: a second reply will come, since that one asked for it.
     """
 
-    def __init__(self, command_id: CommandId, *, outcome_follows: bool = False, repeats: bool = False) -> None:
+    def __init__(
+        self,
+        command_id: CommandId,
+        *,
+        at: Micros | None = None,
+        outcome_follows: bool = False,
+        repeats: bool = False,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.command_id = command_id
+        self.at = at
         self.outcome_follows = outcome_follows
         self.repeats = repeats
         self.first: asyncio.Future[CommandReply] = loop.create_future()
@@ -87,8 +96,8 @@ class ReplyTopic(Protocol):
         """The partition to name in commands; None while replies would not be heard."""
         ...
 
-    def expect(self, command_id: CommandId, *, wait: bool) -> Waiter:
-        """Begin to wait for the replies to a command, before it is sent; `wait`: it asks for a second one."""
+    def expect(self, command_id: CommandId, *, wait: bool, at: Micros | None = None) -> Waiter:
+        """Begin to wait for replies to a command of that time, before it is sent; `wait`: it asks for a second one."""
         ...
 
     def dismiss(self, waiter: Waiter) -> None:

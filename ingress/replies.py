@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from ingress.metrics import Metrics
 from ingress.ports import Waiter
 from schemas.codec import CodecError, decode
-from schemas.commands import CommandReply
+from schemas.commands import CommandReply, asked_at
 from schemas.identifiers import CommandId
+from schemas.times import Micros
 from schemas.topics import REPLIES
 
 __all__ = ["KafkaReplies", "Waiters"]
@@ -41,11 +42,11 @@ class Waiters:
     def __init__(self) -> None:
         self._by_command: dict[CommandId, list[Waiter]] = {}
 
-    def expect(self, command_id: CommandId, *, wait: bool) -> Waiter:
-        """Begin to wait; `wait`: the command asks for a second reply."""
+    def expect(self, command_id: CommandId, *, wait: bool, at: Micros | None = None) -> Waiter:
+        """Begin to wait for replies to the command of that time; `wait`: it asks for a second reply."""
         waiters = self._by_command.setdefault(command_id, [])
         outcome_follows = waiters[0].outcome_follows if waiters else wait
-        waiter = Waiter(command_id, outcome_follows=outcome_follows, repeats=bool(waiters))
+        waiter = Waiter(command_id, at=at, outcome_follows=outcome_follows, repeats=bool(waiters))
         waiters.append(waiter)
         return waiter
 
@@ -56,9 +57,17 @@ class Waiters:
         if not waiters:
             del self._by_command[waiter.command_id]
 
-    def hear(self, reply: CommandReply) -> bool:
-        """Give the reply to those who wait for it; whether there was anybody."""
-        waiters = self._by_command.get(reply.command_id, ())
+    def hear(self, reply: CommandReply, *, at: Micros | None = None) -> bool:
+        """Give the reply to those who wait for it; whether there was anybody.
+
+        `at` is the time of the command that it answers; None where that is not known. What was said to the same request
+        asked before may have lain here while this process stood still, and be older than what was told elsewhere since.
+        """
+        waiters = [
+            waiter
+            for waiter in self._by_command.get(reply.command_id, ())
+            if at is None or waiter.at is None or at == waiter.at
+        ]
         for waiter in waiters:
             # The fold answers a repeated command as well, but later: the first reply is the first one's.
             told = replace(reply, replayed=True) if waiter.repeats else reply
@@ -126,9 +135,9 @@ class KafkaReplies(Waiters):
     def _in_place(self, partition: int | None) -> None:
         self._partition = partition
 
-    def _hear_all(self, replies: list[CommandReply]) -> None:
-        for reply in replies:
-            self._metrics.replies.labels("yes" if self.hear(reply) else "no").inc()
+    def _hear_all(self, replies: list[tuple[CommandReply, Micros | None]]) -> None:
+        for reply, at in replies:
+            self._metrics.replies.labels("yes" if self.hear(reply, at=at) else "no").inc()
 
     # What follows runs in the consumer's thread.
 
@@ -172,7 +181,8 @@ class KafkaReplies(Waiters):
             self._loop.call_soon_threadsafe(call, *arguments)
 
 
-def _reply(message: Message) -> CommandReply | None:
+def _reply(message: Message) -> tuple[CommandReply, Micros | None] | None:
+    """The reply in a message, and the time of the command that it answers."""
     error = message.error()
     if error is not None:
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -180,8 +190,9 @@ def _reply(message: Message) -> CommandReply | None:
         _logger.warning("replies: %s", error)
         return None
     try:
-        record = decode(message.value() or b"")
-    except CodecError as corrupt:
+        headers = message.headers()
+        record, at = decode(message.value() or b""), asked_at(headers if isinstance(headers, list) else None)
+    except (CodecError, ValueError) as corrupt:
         _logger.error("offset %s of the replies is no record: %s", message.offset(), corrupt)  # noqa: TRY400
         return None
-    return record if isinstance(record, CommandReply) else None
+    return (record, at) if isinstance(record, CommandReply) else None

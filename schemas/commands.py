@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -22,6 +22,8 @@ __all__ = [
     "ResolveTransaction",
     "ReturnFromChallenge",
     "VoidPayment",
+    "asked_at",
+    "reply_headers",
 ]
 
 
@@ -107,6 +109,25 @@ class PaymentCommand(Struct, frozen=True, kw_only=True):
     reply_partition: int | None = None
     wait: bool = False
     body: CommandBody
+
+
+_ASKED_AT = "command-at"
+
+
+def reply_headers(at: Micros | None) -> list[tuple[str, str | bytes | None]]:
+    """The headers of a reply's message: when the command that it answers was made, in microseconds since the epoch.
+
+    Not in the record, which ingress processes of an earlier version have to read.
+    """
+    return [] if at is None else [(_ASKED_AT, str(at).encode())]
+
+
+def asked_at(headers: Sequence[tuple[str, str | bytes | None]] | None) -> Micros | None:
+    """When the command that a reply answers was made, by its message's headers; None where they do not say."""
+    for name, value in headers or ():
+        if name == _ASKED_AT and value is not None:
+            return Micros(int(value))
+    return None
 
 
 class CommandReply(Struct, frozen=True, kw_only=True):

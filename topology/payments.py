@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from schemas.bounds import field_out_of_bounds
 from schemas.codec import encode
-from schemas.commands import CommandReply, CreatePaymentIntent, PaymentCommand
+from schemas.commands import CommandReply, CreatePaymentIntent, PaymentCommand, reply_headers
 from schemas.payment import PaymentIntent
 from schemas.processing import ClockOffset, ProcessorResult, TimerFired
 from schemas.times import Micros
@@ -55,10 +55,14 @@ _INVALID = {PaymentCommand: "invalid_command", ProcessorResult: "invalid_result"
 
 
 class Reply(NamedTuple):
-    """An answer for an ingress process, to be sent once the epoch has committed."""
+    """An answer for an ingress process, to be sent once the epoch has committed.
+
+    `at` is the time of the command that it answers: a request that is repeated makes several under one id.
+    """
 
     partition: int
     reply: CommandReply
+    at: Micros | None
 
 
 def build(context: FlowContext) -> Dataflow:
@@ -137,7 +141,7 @@ def _replies(
             replayed=decision.replayed,
             forgotten_up_to=forgotten_up_to if known is None else None,
         )
-        replies.append(Reply(given.reply_partition, answer))
+        replies.append(Reply(given.reply_partition, answer, given.at))
     if intent is not None:
         for reply_to, transaction_id in decision.left_processing:
             answer = CommandReply(
@@ -148,7 +152,8 @@ def _replies(
                 transaction_id=transaction_id,
                 left_processing=True,
             )
-            replies.append(Reply(reply_to.partition, answer))
+            asked_at = next(one.command_at for one in intent.transactions if one.id == transaction_id)
+            replies.append(Reply(reply_to.partition, answer, asked_at))
     return replies
 
 
@@ -212,6 +217,7 @@ class RepliesSide(FoldSide):
                     key=effect.reply.command_id,
                     value=encode(effect.reply),
                     partition=effect.partition,
+                    headers=reply_headers(effect.at),
                     on_delivery=_delivered,
                 )
             except (BufferError, KafkaException):

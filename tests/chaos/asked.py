@@ -14,7 +14,6 @@ from tests.chaos.history import Operation
 
 __all__ = ["check_asked"]
 
-_CREATE = "/paymentIntent"
 _OPENS = {"pay": "authorization", "capture": "capture", "void": "void"}
 """The type of the Transaction that a request opens, by what it asks for."""
 
@@ -31,7 +30,7 @@ def check_asked(history: Sequence[Operation], steps: Mapping[str, Sequence[Step]
 def _intents_are_as_asked(posts: Sequence[Operation], steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
     keys: dict[str, str] = {}
     for operation in posts:
-        if operation.path != _CREATE or operation.status not in (200, 201, 202) or operation.answer is None:
+        if operation.kind != "create" or operation.status not in (200, 201, 202) or operation.answer is None:
             continue
         intent, key, body = str(operation.answer["id"]), str(operation.key), operation.body or {}
         if keys.setdefault(intent, key) != key:
@@ -45,7 +44,7 @@ def _intents_are_as_asked(posts: Sequence[Operation], steps: Mapping[str, Sequen
             ):
                 if body.get(name, value) != value:
                     yield f"asked: {name} of {intent} was to be {body[name]}, is {value}"
-    may_exist = _may_have_been_done(operation for operation in posts if operation.path == _CREATE)
+    may_exist = _may_have_been_done(operation for operation in posts if operation.kind == "create")
     if len(steps) > len(may_exist):
         yield f"asked: {len(steps)} payments are in the log, {len(may_exist)} were asked for"
 
@@ -53,11 +52,12 @@ def _intents_are_as_asked(posts: Sequence[Operation], steps: Mapping[str, Sequen
 def _transactions_are_as_asked(posts: Sequence[Operation], steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
     """A Transaction that a client was told is of the type, and over the amount, that it asked for."""
     for operation in posts:
-        kind, intent, answer = _kind(operation), _intent(operation), operation.answer or {}
+        kind, intent, answer = operation.kind, operation.intent, operation.answer or {}
         # With a 202 nobody knows whether it will ever be opened.
         if (
             operation.status not in (200, 201)
             or kind not in _OPENS
+            or intent is None
             or intent not in steps
             or answer.get("object") != "transaction"
         ):
@@ -77,8 +77,8 @@ def _nothing_was_opened_unasked(posts: Sequence[Operation], steps: Mapping[str, 
     """No more authorizations than attempts; no capture of a manual payment that nobody asked for."""
     by_place: defaultdict[tuple[str, str], list[Operation]] = defaultdict(list)
     for operation in posts:
-        kind, intent = _kind(operation), _intent(operation)
-        if kind is not None:
+        kind, intent = operation.kind, operation.intent
+        if intent is not None and kind is not None:
             by_place[intent, kind].append(operation)
     for intent, own in steps.items():
         last = own[-1]
@@ -97,8 +97,8 @@ def _nothing_was_opened_unasked(posts: Sequence[Operation], steps: Mapping[str, 
 
 def _cancels_have_an_effect(posts: Sequence[Operation], steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
     for operation in posts:
-        own = steps.get(_intent(operation), ())
-        if _kind(operation) != "cancel" or operation.status != 200 or not own:
+        own = steps.get(operation.intent or "", ())
+        if operation.kind != "cancel" or operation.status != 200 or not own:
             continue
         if not any(step.status == "canceled" or any(leg.type == "void" for leg in step.legs) for step in own):
             yield f"asked: {own[-1].intent} was canceled for {operation.client}, and is {own[-1].status}"
@@ -107,19 +107,6 @@ def _cancels_have_an_effect(posts: Sequence[Operation], steps: Mapping[str, Sequ
 def _may_have_been_done(operations: Iterator[Operation] | Sequence[Operation]) -> set[str]:
     """The keys under which not every request was refused for certain."""
     return {str(operation.key) for operation in operations if not operation.is_known or operation.status in (200, 201)}
-
-
-def _kind(operation: Operation) -> str | None:
-    if operation.path.endswith("/cancel"):
-        return "cancel"
-    if operation.path.endswith("/transaction"):
-        return str((operation.body or {}).get("type", "pay"))
-    return None
-
-
-def _intent(operation: Operation) -> str:
-    parts = operation.path.split("/")
-    return parts[2] if len(parts) > 2 else ""
 
 
 def _leg(step: Step, transaction: str) -> Leg | None:

@@ -65,7 +65,7 @@ def _in_history(evidence: Evidence) -> Iterator[str]:
     for operation in evidence.history:
         yield from _of_answer(operation)
         yield from _of_card(operation)
-        kind = _kind(operation)
+        kind = operation.kind
         if kind is None or operation.key is None:
             continue
         place = (operation.path, operation.key)
@@ -75,13 +75,13 @@ def _in_history(evidence: Evidence) -> Iterator[str]:
                 yield f"forgotten {kind}"
         if operation.asked_at < open_until.get((operation.path, operation.key), 0.0):
             yield f"race of a {kind}"
-        if kind == "cancel" and operation.asked_at < open_until.get((_intent(operation), "pay"), 0.0):
+        if kind == "cancel" and operation.asked_at < open_until.get((operation.intent or "", "pay"), 0.0):
             yield "race of a cancel"
         # How long one without an answer was open, nobody knows.
         until = operation.heard_at or operation.asked_at
         open_until[place] = max(until, open_until.get(place, 0.0))
         if kind == "pay":
-            open_until[_intent(operation), "pay"] = until
+            open_until[operation.intent or "", "pay"] = until
         if operation.is_known and operation.heard_at is not None:
             told.setdefault(place, operation.heard_at)
 
@@ -109,23 +109,8 @@ def _of_card(operation: Operation) -> Iterator[str]:
         yield "card that resets"
 
 
-def _kind(operation: Operation) -> str | None:
-    """What a POST asks for."""
-    if operation.path == "/paymentIntent":
-        return "create"
-    if operation.path.endswith("/cancel"):
-        return "cancel"
-    if operation.path.endswith("/transaction"):
-        return str((operation.body or {}).get("type", "pay"))
-    return None
-
-
 def _was_forgotten(operation: Operation, evidence: Evidence) -> bool:
     """Whether the fold had forgotten the PaymentIntent when the operation was asked."""
-    intent = (operation.answer or {}).get("id", "") if operation.path == "/paymentIntent" else _intent(operation)
+    intent = (operation.answer or {}).get("id", "") if operation.path == "/paymentIntent" else operation.intent
     state = (evidence.states or {}).get(str(intent))
     return state is not None and state.sequence is None and state.written_at < operation.asked_at
-
-
-def _intent(operation: Operation) -> str:
-    return operation.path.split("/")[2]

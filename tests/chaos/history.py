@@ -38,6 +38,23 @@ class Operation:
         """Whether the client heard something that says what came of it: neither silence, nor 202, nor 503."""
         return self.status is not None and self.status not in (202, 408, 429) and self.status < 500
 
+    @property
+    def intent(self) -> str | None:
+        """The PaymentIntent that it is about, where its path says so."""
+        parts = self.path.split("/")
+        return parts[2] if len(parts) > 2 and parts[1] == "paymentIntent" else None
+
+    @property
+    def kind(self) -> str | None:
+        """What a POST asks for: create, pay, capture, void or cancel."""
+        if self.path == "/paymentIntent":
+            return "create"
+        if self.path.endswith("/cancel"):
+            return "cancel"
+        if self.path.endswith("/transaction"):
+            return str((self.body or {}).get("type", "pay"))
+        return None
+
 
 _FIELDS = tuple(field.name for field in fields(Operation))
 

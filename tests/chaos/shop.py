@@ -61,7 +61,7 @@ class _Side(payments.FoldSide):
         """Tell."""
         for effect in effects:
             assert isinstance(effect, payments.Reply)
-            self._replies.hear(effect.reply)
+            self._replies.hear(effect.reply, at=effect.at)
 
 
 class _CommandLog:

@@ -34,8 +34,14 @@ def test_seeds_do_every_kind_of_fault_to_everything() -> None:
     wanted = {(kind, target) for kind in FaultKind for target in targets_of(kind, PROCESSES, has_small_disks=True)}
     assert done == wanted
     assert {target for kind, target in wanted if kind is FaultKind.twin} == set(FLOWS)
-    assert {target for kind, target in wanted if kind is FaultKind.fill_disk} == {"kafka", "postgres", "card-network"}
+    assert {target for kind, target in wanted if kind is FaultKind.fill_disk} == {"postgres", "card-network"}
     assert ("kill", "proxy") not in wanted
+
+
+def test_of_brokers_only_one_among_others_has_its_disk_filled() -> None:
+    three = targets_of(FaultKind.fill_disk, ["kafka-1", "kafka-2", "kafka-3"], has_small_disks=True)
+    assert three == ["kafka-1", "kafka-2", "kafka-3"]
+    assert targets_of(FaultKind.fill_disk, ["kafka"], has_small_disks=True) == []
 
 
 def test_where_no_disk_can_be_mounted_none_is_filled() -> None:

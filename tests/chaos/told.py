@@ -79,7 +79,7 @@ def _nobody_read_an_older_state(history: Sequence[Operation]) -> Iterator[str]:
             heard[shown[0]].append((operation.heard_at, shown[1]))
     for operation in history:
         shown = _shown(operation)
-        intent = _intent_of(operation) or (None if shown is None else shown[0])
+        intent = operation.intent or (None if shown is None else shown[0])
         if intent is None or operation.status is None:
             continue
         known = max((sequence for at, sequence in heard[intent] if at < operation.asked_at), default=0)
@@ -129,12 +129,6 @@ def _what_was_done_stays_done(history: Sequence[Operation]) -> Iterator[str]:
             continue
         if operation.asked_at > done.get((operation.path, operation.key), float("inf")):
             yield f"key: {operation.path} under {operation.key} was done, and heard {operation.status} afterwards"
-
-
-def _intent_of(operation: Operation) -> str | None:
-    """The PaymentIntent that a request is about, where its path says so."""
-    parts = operation.path.split("/")
-    return parts[2] if len(parts) > 2 and parts[1] == "paymentIntent" else None
 
 
 def _shown(operation: Operation) -> tuple[str, int, str] | None:

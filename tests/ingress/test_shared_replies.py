@@ -148,3 +148,26 @@ async def test_nor_is_a_cancel_of_what_another_request_has_canceled(world: World
     world.replies.hear(folded(canceled, ours))
     answer = await waiting
     assert (answer.status_code, answer.headers.get("idempotent-replayed")) == (200, None)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_what_was_said_to_the_request_asked_before_is_not_said_to_the_one_asked_now(
+    world: World, client: httpx.AsyncClient, is_known: bool
+) -> None:
+    """It may have lain here for a while. An earlier version does not say which command it answers."""
+    world.fold.intents[INTENT.id] = INTENT
+    world.log.silent = True
+    path, body = REQUESTS["attempt"]
+    waiting = asyncio.create_task(client.post(path, json=body, headers=KEY))
+    while not world.log.commands:
+        await asyncio.sleep(0.01)
+    (ours,) = world.log.commands
+    before = replace(ours, at=Micros(ours.at - 1))
+    old = world.fold.decide(before)[0]
+    assert world.replies.hear(old, at=before.at if is_known else None) is not is_known
+    assert old.payment_intent is not None
+    now = replace(old.payment_intent, sequence=old.sequence + 3)
+    world.replies.hear(replace(old, sequence=now.sequence, payment_intent=now, replayed=True), at=ours.at)
+    answer = await waiting
+    assert answer.status_code == 201
+    assert answer.json()["payment_intent"]["sequence"] == (now.sequence if is_known else old.sequence)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from schemas.codec import encode
-from schemas.commands import Authorize, CommandReply, CreatePaymentIntent, PaymentCommand
+from schemas.commands import (
+    Authorize,
+    CommandReply,
+    CreatePaymentIntent,
+    PaymentCommand,
+    asked_at,
+    reply_headers,
+)
 from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, TransactionId, payment_intent_id
 from schemas.operations import Forgotten
 from schemas.payment import Actor, ActorType, CaptureMethod, PaymentEvent, PaymentIntent, PaymentIntentStatus
@@ -15,7 +24,7 @@ from schemas.processing import CallKind, ClockOffset, Outcome, ProcessorResult, 
 from schemas.times import Micros
 from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS, TIMERS, Topic
 from tests.harness.driver import FlowDriver
-from topology.payments import FLOW, FoldSide, Reply, build
+from topology.payments import FLOW, FoldSide, RepliesSide, Reply, build
 
 MERCHANT = MerchantId("mer_a")
 INTENT = payment_intent_id(merchant_id=MERCHANT, livemode=False, idempotency_key="k")
@@ -114,6 +123,19 @@ def test_a_payment_to_succeeded_with_its_two_replies() -> None:
     assert (accepted.command_id, accepted.sequence, accepted.transaction_id) == (PAY.id, 2, ATTEMPT)
     assert (left.command_id, left.sequence, left.left_processing) == (PAY.id, 5, True)
     assert left.payment_intent == flow.state(INTENT)
+
+
+def test_a_reply_says_in_its_headers_which_of_several_commands_of_one_id_it_answers() -> None:
+    flow, again = driver(), replace(PAY, at=Micros(PAY.at + 7))
+    capture = paid_up_to_the_capture(flow)
+    flow.pipe(COMMANDS, again)
+    flow.pipe(PROCESSOR_RESULTS, approved(CallKind.capture, capture))
+    producer = mock.Mock(spec_set=["produce", "poll"])
+    RepliesSide(producer, forget_after_seconds=600.0).committed(list(flow.effects))
+    told = [asked_at(call.kwargs["headers"]) for call in producer.produce.call_args_list]
+    assert told == [CREATE.at, PAY.at, again.at, PAY.at]
+    assert asked_at(None) is None
+    assert reply_headers(None) == []
 
 
 def test_a_refusal_is_a_reply_and_nothing_else() -> None:
