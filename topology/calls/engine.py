@@ -1,4 +1,4 @@
-"""Runs processor calls on an asyncio loop in a thread of its own: orders in, finished calls out.
+"""Runs processor calls on an event loop in a thread of its own: orders in, finished calls out.
 
 Driven by the sides of processing and reconciliation from the dataflow's thread. Thousands of calls run at once, one
 task each; nothing here decides whether a call may be made. What finishes waits in `take` until the flow collects it.
@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import uvloop
 
 from schemas.identifiers import PaymentIntentId
 from schemas.processing import CallKind, InFlightCall, Outcome
@@ -131,7 +133,7 @@ class CallEngine:
 
     def _run(self, started: threading.Event) -> None:
         try:
-            asyncio.run(self._serve(started))
+            uvloop.run(self._serve(started))
         except BaseException as error:
             log.exception("%s: the loop has died", self._name)
             self._failure = error

@@ -7,6 +7,7 @@ It does not know what it carries: messages are handed to `arrived`, and that it 
 from __future__ import annotations
 
 import asyncio
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -136,9 +137,9 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=self._write_buffer_bytes_max)
-        self._transport = transport
+        # Those of uvloop are not declared as the class whose methods they have.
+        self._transport = typing.cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=self._write_buffer_bytes_max)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come; what they are not is no message of this host's."""

@@ -6,7 +6,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from topology.processors.iso8583.frames import BadFrame, FrameReader, frame_of, message_in
@@ -73,6 +73,11 @@ DOCUMENTS = st.lists(st.sampled_from(NUMBERS), unique=True).flatmap(
 )
 
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Most of the time goes into making messages up, and a busy machine takes its time."""
+
+
+@UNHURRIED
 @given(st.sampled_from(["0100", "0110", "0220", "0221", "0230", "0400", "0410", "0430", "0800"]), DOCUMENTS)
 def test_what_is_written_is_read(mti: str, fields: dict[int, str]) -> None:
     message = Message(mti, fields)
@@ -81,6 +86,7 @@ def test_what_is_written_is_read(mti: str, fields: dict[int, str]) -> None:
     assert message_in(body) == message
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 @example(b"0110" + b"8" + b"0" * 15 + b"8" + b"0" * 15 + b"0" * 40)  # a third bitmap
 @example(b"0110" + b"F" * 16)
@@ -91,6 +97,7 @@ def test_any_bytes_are_a_message_or_refused_by_name(body: bytes) -> None:
         assert message_in(body).mti.isdecimal()
 
 
+@UNHURRIED
 @given(DOCUMENTS, st.data())
 def test_a_damaged_message_is_a_message_or_refused(fields: dict[int, str], data: st.DataObject) -> None:
     body = bytearray(frame_of(Message("0110", fields))[2:])
