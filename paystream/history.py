@@ -203,6 +203,7 @@ def describe_mismatch(one: Mismatch) -> Json:
         "transaction": one.transaction_id,
         "settlement_date": one.settlement_date,
         "at": to_rfc3339(one.at),
+        "resolved_at": _time(one.resolved_at),
     }
 
 

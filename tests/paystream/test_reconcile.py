@@ -57,6 +57,7 @@ def test_the_list_as_json_and_its_filters(world: OperatorWorld, monkeypatch: pyt
     told = json.loads(shown.stdout)
     assert [one["transaction"] for one in told["transactions"]] == [world.payment.latest("authorization").id]
     assert told["mismatches"][0]["outcome"] == "settled_not_captured"
+    assert told["mismatches"][0]["resolved_at"] is None
     (wanted,) = world.wanted
     assert (wanted.processor, wanted.merchant_id, wanted.limit) == ("a", "mer_demo", 7)
     assert wanted.opened_before == START
