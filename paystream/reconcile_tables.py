@@ -91,6 +91,7 @@ def print_payment(payment: Payment) -> None:
     _print_transactions(payment)
     table = _table("History", "#", "at", "event", "by", "cause", "what changed")
     for step in steps(payment.history):
+        told = (*step.changes, *(() if step.evidence is None else (f"evidence: {step.evidence}",)))
         _add(
             table,
             str(step.sequence),
@@ -98,7 +99,7 @@ def print_payment(payment: Payment) -> None:
             step.type,
             step.actor,
             step.cause,
-            "\n".join(map(plain, step.changes)),
+            "\n".join(map(plain, told)),
         )
     out.print(table)
     print_mismatches(payment.mismatches)

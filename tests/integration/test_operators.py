@@ -83,6 +83,7 @@ def test_a_person_decides_a_doubt(running_stack: RunningStack, shop: Merchant) -
     assert paystream(running_stack, "reconcile", "resolve", doubt["transaction"], *other).returncode == 1
     shown = json.loads(paystream(running_stack, "reconcile", "show", doubt["transaction"], "--json").stdout)
     assert shown["history"][-1]["actor"] == "operator ada"
+    assert shown["history"][-1]["evidence"] == "their books, by mail"
     assert shown["payment_intent"]["id"] == intent
 
 

@@ -137,6 +137,16 @@ def test_the_history_names_the_person(world: OperatorWorld) -> None:
     assert any("pending → declined" in change for change in last.changes)
 
 
+def test_the_history_says_why(world: OperatorWorld) -> None:
+    world.resolve("authorization", "--outcome", "approved", evidence="\x1b[2Jtheir books, by mail")
+    identifier = world.payment.intent.id
+    shown = world.run("reconcile", "show", identifier).output
+    assert "evidence: �[2Jtheir books, by mail" in shown
+    told = json.loads(world.run("reconcile", "show", identifier, "--json").stdout)["history"]
+    assert told[0]["evidence"] is None
+    assert told[-1]["evidence"] == "\x1b[2Jtheir books, by mail"
+
+
 def test_the_same_word_twice_is_one(world: OperatorWorld) -> None:
     first = world.resolve("authorization", "--outcome", "approved")
     events = len(world.payment.events)
