@@ -49,7 +49,11 @@ SELECT asked.number,
                  AND settled.outcome IN ('settled', 'amount', 'currency')),
        EXISTS (SELECT FROM settlements AS missed
                WHERE missed.payment_intent_id = found.payment_intent_id AND missed.transaction_id = found.id
-                 AND missed.outcome = 'missing_at_processor')
+                 AND missed.outcome = 'missing_at_processor'),
+       EXISTS (SELECT FROM transactions AS stands
+               WHERE stands.payment_intent_id = found.payment_intent_id
+                 AND stands.payment_intent_created_at = found.payment_intent_created_at
+                 AND stands.type = 'capture' AND stands.status = 'succeeded')
 FROM unnest(%(numbers)s::integer[], %(processors)s::text[], %(references)s::text[],
             %(processor_references)s::text[], %(settlement_ids)s::text[])
      AS asked (number, processor, reference, processor_reference, settlement_id)
@@ -191,6 +195,7 @@ def _transaction(
     intent_currency: str,
     is_settled: bool,
     was_missed: bool,
+    has_capture: bool,
 ) -> FoundTransaction | None:
     if payment_intent_id is None:
         return None
@@ -198,8 +203,9 @@ def _transaction(
     is_captured = kind is TransactionType.capture and status == TransactionStatus.succeeded
     if is_captured:
         captured_minor = amount_minor
-    elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0:
-        # Found captured by the answer to another call, so no capture stands as succeeded. The charge is known.
+    elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0 and not has_capture:
+        # Found captured by the answer to another call, so no capture stands as succeeded. The charge is known. Where a
+        # capture stands, what was received is its; a charge by this one would be a second one, and is not known.
         captured_minor, currency = received_minor, intent_currency
     return FoundTransaction(
         payment_intent_id=PaymentIntentId(payment_intent_id),

@@ -290,6 +290,25 @@ class TestAsking:
         writer.write([*life("a"), event], progress=[])
         assert reader.find([asked()]) == [Finding(transaction=found)]
 
+    def test_a_capture_that_failed_beside_one_that_succeeded_is_no_known_charge(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        """A line of it is a second charge, and not the one that we know of."""
+        event = captured()
+        capture = event.payment_intent.transactions[-1]
+        failed = replace(
+            capture,
+            id=transaction_id(payment_intent_id=INTENT, idempotency_key="failed"),
+            status=TransactionStatus.failed,
+            processor_reference="cn_failed",
+        )
+        intent = replace(event.payment_intent, transactions=(*event.payment_intent.transactions, failed))
+        writer.write([*life("a"), replace(event, payment_intent=intent)], progress=[])
+        unknown, known = reader.find([asked(failed.id), asked()])
+        assert unknown.transaction is not None
+        assert (unknown.transaction.id, unknown.transaction.captured_minor) == (failed.id, None)
+        assert known == Finding(transaction=FOUND)
+
     def test_by_the_processors_where_ours_names_nothing(
         self, writer: ReadModelWriter, reader: SettlementReader
     ) -> None:

@@ -14,6 +14,7 @@ from sinks.postgres.operators import _OPEN as OPEN
 from sinks.postgres.reader import READ
 from sinks.postgres.settlement_columns import SETTLEMENTS
 from sinks.postgres.settlements import _FIND as FIND
+from sinks.postgres.settlements import _transaction as found_transaction
 
 SCHEMA = "\n".join(migration.sql for migration in migrations())
 
@@ -80,8 +81,20 @@ def test_mismatches_are_read_under_the_names_that_the_view_gives_them() -> None:
         (FIND, "judged", "settlements"),
         (FIND, "settled", "settlements"),
         (FIND, "missed", "settlements"),
+        (FIND, "stands", "transactions"),
     ],
 )
 def test_statements_name_columns_that_are_there(statement: str, alias: str, table: str) -> None:
     assert named(statement, alias)
     assert named(statement, alias) <= set(columns_of(table))
+
+
+@pytest.mark.parametrize(("has_capture", "captured_minor"), [(False, 1_500), (True, None)])
+def test_what_was_received_is_the_charge_of_the_capture_that_stands(
+    has_capture: bool, captured_minor: int | None
+) -> None:
+    """A line of another capture of that payment tells of a second charge."""
+    row = ("pi_1", "tx_1", "capture", "failed", 1_999, "usd", "succeeded", 1_500, "usd", False, False, has_capture)
+    found = found_transaction(*row)
+    assert found is not None
+    assert (found.captured_minor, found.is_captured, found.is_open) == (captured_minor, False, False)
