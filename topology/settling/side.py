@@ -22,6 +22,8 @@ from topology.test_clock import ShardClocks, is_clock_key
 __all__ = ["SettlementSide"]
 
 _GONE_THROUGH_AT_ONCE = 500
+# A million lines may wait while PostgreSQL is away: beyond so many questions only their keys are kept here.
+_QUESTIONS_MAX = 10_000
 
 
 class SettlementSide:
@@ -66,20 +68,29 @@ class SettlementSide:
         if self._stopping:
             return []
         self._go_through()
+        self._ask()
         drained: list[tuple[str, int, object]] = [
             (question.key, question.partition, judged) for question, judged in self._judge.take(limit)
         ]
-        due = self._windows.take_due(self.clocks.now_of(self._clock.now()), limit - len(drained))
-        drained.extend((key, partition_of(key, self.partitions), Due(now)) for key, now in due)
+        if self._judge.waiting() < _QUESTIONS_MAX:
+            due = self._windows.take_due(self.clocks.now_of(self._clock.now()), limit - len(drained))
+            drained.extend((key, partition_of(key, self.partitions), Due(now)) for key, now in due)
         self._report()
         return drained
 
     def committed(self, effects: list[object]) -> None:
-        """What these questions are about stands in the changelog: ask."""
-        questions = [effect for effect in effects if isinstance(effect, Question)]
-        assert len(questions) == len(effects)
-        if not self._stopping:
-            self._judge.submit(questions)
+        """What these questions are about stands in the changelog: ask, now or in its turn."""
+        if self._stopping:
+            return
+        now: list[Question] = []
+        free = _QUESTIONS_MAX - self._judge.waiting()
+        for effect in effects:
+            assert isinstance(effect, Question)
+            if effect.asked.settlement_id is None or (len(now) < free and not self._lines_to_ask):
+                now.append(effect)
+            else:
+                self._lines_to_ask.append(effect.key)
+        self._judge.submit(now)
 
     def stop(self) -> None:
         """Nothing more comes in. What was asked is asked again by whoever takes over."""
@@ -99,6 +110,7 @@ class SettlementSide:
         self.clocks = ShardClocks(store, allowed=self._test_clock)
         self._windows = ClockedWindows()
         self._not_gone_through: deque[str] = deque()
+        self._lines_to_ask: deque[str] = deque()
         self._stopping = False
 
     def _await(self, key: str, shard: int, kept: OpenCapture | None) -> None:
@@ -107,8 +119,7 @@ class SettlementSide:
             self._windows.add(key, clock=clock, due_at=kept.due_at, captured_at=capture.at)
 
     def _go_through(self) -> None:
-        """A part of the restored store: when captures are due, and what the lines that wait have to ask."""
-        questions: list[Question] = []
+        """A part of the restored store: when captures are due, and which lines wait that have to ask."""
         for _ in range(min(_GONE_THROUGH_AT_ONCE, len(self._not_gone_through))):
             key = self._not_gone_through.popleft()
             partition = partition_of(key, self.partitions)
@@ -117,6 +128,17 @@ class SettlementSide:
                 continue
             self._await(key, partition, kept)
             if kept.line is not None:
+                self._lines_to_ask.append(key)
+
+    def _ask(self) -> None:
+        """As much as the judge may be asked at once, for the lines whose turn it is, if they wait still."""
+        questions: list[Question] = []
+        free = min(_GONE_THROUGH_AT_ONCE, _QUESTIONS_MAX - self._judge.waiting())
+        while self._lines_to_ask and len(questions) < free:
+            key = self._lines_to_ask.popleft()
+            partition = partition_of(key, self.partitions)
+            kept = self._store.load(key, OpenCapture, partition=partition)
+            if kept is not None and kept.line is not None:
                 asked = about_line(kept.line)
                 questions.append(Question(key=key, partition=partition, asked=asked, due_at=kept.due_at))
         if questions:
@@ -124,7 +146,7 @@ class SettlementSide:
 
     def _report(self) -> None:
         OPEN_CAPTURES.set(len(self._windows))
-        LINES_WAITING.set(self._judge.waiting())
+        LINES_WAITING.set(self._judge.waiting() + len(self._lines_to_ask))
         first = self._windows.oldest_at()
         OLDEST_OPEN_SECONDS.set(0.0 if first is None else max(0.0, (self._clock.now() - first) / 1_000_000))
 

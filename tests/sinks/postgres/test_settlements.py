@@ -50,6 +50,7 @@ def captured(
         processor="cardnet",
         processor_reference="cn_capture",
         created_at=later(NOVEMBER, seconds=4),
+        completed_at=None if status is TransactionStatus.pending else later(NOVEMBER, seconds=5),
     )
     intent = last.payment_intent
     intent = replace(
@@ -347,6 +348,14 @@ class TestAsking:
         (finding,) = reader.find([asked()])
         assert finding.transaction is not None
         assert (finding.transaction.is_settled, finding.transaction.was_missed) == (is_settled, was_missed)
+
+    def test_the_window_of_the_doubt_is_not_that_of_the_capture(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        """A doubt that was missed and then resolved waits for its line anew."""
+        before = settlement("missing_at_processor", at=later(NOVEMBER, seconds=4.5))
+        writer.write([*life("a"), captured()], progress=[], settlements=[before])
+        assert reader.find([asked()]) == [Finding(transaction=FOUND)]
 
     def test_a_line_that_was_judged(
         self, writer: ReadModelWriter, reader: SettlementReader, database: psycopg.Connection

@@ -14,6 +14,7 @@ from schemas.topics import CAPTURES, DEAD_LETTERS, PROCESSOR_RESULTS, SETTLEMENT
 from tests.topology.settlement.rig import DAY, KEY, Rig
 from tests.topology.settlement.script import INTENT, START, TRANSACTION, capture, line
 from topology.kafka import Received
+from topology.settling import side
 
 IN_DOUBT = TransactionStatus.pending
 
@@ -189,6 +190,57 @@ def test_after_a_stop_nothing_is_asked(rig: Rig) -> None:
     rig.line()
     assert not rig.judge.asked
     assert rig.side.idle()
+
+
+class TestManyQuestions:
+    """With the read model away a whole file may wait: of most lines no more than the key is kept beside the store."""
+
+    LINES = tuple(line(number, reference=f"tx_{number:032x}") for number in range(1, 8))
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(side, "_QUESTIONS_MAX", 3)
+
+    @pytest.mark.parametrize("restarts", [False, True])
+    def test_lines_are_asked_about_in_their_turn(self, rig: Rig, restarts: bool) -> None:
+        rig.line(*self.LINES)
+        if restarts:
+            rig.restart()
+        asked = set[str]()
+        for _ in self.LINES:
+            assert len(rig.judge.asked) <= 3
+            assert rig.gauge("paystream_settlement_questions_waiting") <= len(self.LINES)
+            asked.add(rig.judge.asked[0].key)
+            rig.known("nothing")
+            rig.driver.settle()
+        assert rig.outcomes() == ["missing_here"] * len(self.LINES)
+        assert len(asked) == len(self.LINES)
+        assert not rig.judge.asked
+        assert rig.gauge("paystream_settlement_questions_waiting") == 0
+
+    def test_a_line_that_found_its_capture_meanwhile_is_not_asked_about(self, rig: Rig) -> None:
+        rig.line(*self.LINES)
+        rig.driver.pipe(CAPTURES, *[replace(capture(), transaction_id=each.reference) for each in self.LINES[3:]])
+        assert rig.outcomes() == ["settled"] * 4
+        for _ in range(3):
+            rig.known("nothing")
+            rig.driver.settle()
+        assert rig.outcomes() == ["missing_here"] * 3
+        assert not rig.judge.asked
+
+    def test_windows_that_end_together_are_asked_about_in_parts(self, rig: Rig) -> None:
+        rig.driver.pipe(CAPTURES, *[replace(capture(), transaction_id=each.reference) for each in self.LINES])
+        rig.line(*(line(number, reference=f"tx_9{number:031x}") for number in range(1, 4)))
+        rig.driver.advance(10 * DAY)
+        assert [question.asked.settlement_id is None for question in rig.judge.asked] == [False] * 3
+        for _ in range(3):
+            rig.known("nothing")
+        for _ in range(2):
+            rig.driver.settle()
+        assert len(rig.judge.asked) == len(self.LINES)
+        for _ in self.LINES:
+            rig.known("captured")
+        assert rig.outcomes() == ["missing_here"] * 3 + ["missing_at_processor"] * 7
 
 
 def test_lines_that_wait_for_the_read_model_are_counted(rig: Rig) -> None:
