@@ -84,17 +84,14 @@ def headers_of(name: str) -> list[bytes]:
 
 def encode(record: Record) -> bytes:
     """The message of a record. A field that breaks the schema raises what Python makes of it: a bug, not an input."""
-    header, write = _writer(written_under(record))
+    field, before, latest = _writers(type(record).__name__)
+    header, write = before if field and getattr(record, field) is None else latest
     return header + write(record)
 
 
 def written_under(record: Record) -> int:
     """The id of the schema under which a record is written: the latest, or the one before where that says all of it."""
-    name = type(record).__name__
-    new_in = _NEW_IN.get(name)
-    if new_in is not None and getattr(record, new_in[0]) is None:
-        return new_in[1]
-    return latest_ids()[name]
+    return _schema_id(encode(record))
 
 
 def decode(data: bytes) -> Record:
@@ -122,8 +119,19 @@ def _header(schema_id: int) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big")
 
 
+_Writer = tuple[bytes, Write]
+"""The header of a schema, and what writes a record under it."""
+
+
 @cache
-def _writer(schema_id: int) -> tuple[bytes, Write]:
+def _writers(name: str) -> tuple[str, _Writer, _Writer]:
+    """How a record is written: the field that is new in it (empty: none), under the schema before, under the latest."""
+    latest = latest_ids()[name]
+    field, before = _NEW_IN.get(name, ("", latest))
+    return field, _writer(before), _writer(latest)
+
+
+def _writer(schema_id: int) -> _Writer:
     return _header(schema_id), writer(registered_schemas()[schema_id].schema)
 
 
