@@ -143,6 +143,9 @@ def stack_up(
     setting: Annotated[
         list[str] | None, typer.Option(help="A setting for Paystream's processes, as PAYSTREAM_NAME=VALUE.")
     ] = None,
+    settlement_cut_off: Annotated[
+        str | None, typer.Option(help="When the card network's settlement dates end, as HH:MM@ZONE.")
+    ] = None,
     proxied: Annotated[
         bool, typer.Option(help="Put proxies that can be told to fail before Kafka, PostgreSQL and the card network.")
     ] = False,
@@ -160,6 +163,7 @@ def stack_up(
             ingress_processes=ingress_processes,
             flow_processes=counts,
             card_network_arguments=tuple(card_network or ()),
+            settlement_cut_off=settlement_cut_off,
             environment=dict(_pair(text) for text in setting or ()),
             proxied=proxied,
             ends_with_parent=end_with_parent,

@@ -1,7 +1,7 @@
 """Advances the test clock: a `ClockOffset` in every partition of `payments.timers`, and the simulated network's clock.
 
 An offset is a total, so the same one again does no harm: what was done by halves is put right by advancing again, by
-0s if need be. Reads `payments.timers` and, for what has left that topic, the changelog of reconciliation. Two who
+0s if need be. Reads `payments.timers` and, for what has left that topic, the changelogs of those who go by it. Two who
 advance at the same moment may count as one. Driven by `paystream.clock`.
 """
 
@@ -24,13 +24,15 @@ from paystream.topic_access import LogUnavailable, partitions_of, read_all, writ
 from schemas.partitioner import key_in
 from schemas.processing import ClockOffset, ShardClock
 from schemas.times import Micros
-from schemas.topics import PENDING, TIMERS
+from schemas.topics import OPEN_CAPTURES, PENDING, TIMERS, Topic
 
 __all__ = ["advance", "show"]
 
 REFUSED, USAGE, UNKNOWN = 1, 2, 3
 _NETWORK_SECONDS = 5.0
 _NAME_LENGTH_MAX = 255
+# The flows that go by it, and where each keeps how far ahead it is.
+_TAKEN_BY = {"reconciliation": PENDING, "settlement": OPEN_CAPTURES}
 
 
 class NetworkUnavailable(Exception):
@@ -49,10 +51,10 @@ def advance(by: str, *, operator: str | None) -> None:
     bootstrap, network = settings["kafka_bootstrap"], settings["card_network_url"]
     try:
         partitions = partitions_of(bootstrap, TIMERS)
-        written, taken = _written(bootstrap), _taken(bootstrap)
+        known = [_written(bootstrap), *(_taken(bootstrap, changelog) for changelog in _TAKEN_BY.values())]
     except LogUnavailable as error:
         _fail(f"the log does not answer, and nothing was advanced: {error}", code=REFUSED)
-    total_seconds = max((0, *written.values(), *taken.values())) + seconds
+    total_seconds = max((0, *(total for by_partition in known for total in by_partition.values()))) + seconds
     if network is not None:
         # First, so that a hold which we let end has ended there too.
         try:
@@ -74,12 +76,13 @@ def show() -> None:
     bootstrap, network = settings["kafka_bootstrap"], settings["card_network_url"]
     try:
         partitions = partitions_of(bootstrap, TIMERS)
-        written, taken = _written(bootstrap), _taken(bootstrap)
+        written = _written(bootstrap)
+        taken = {flow: _taken(bootstrap, changelog) for flow, changelog in _TAKEN_BY.items()}
     except LogUnavailable as error:
         _fail(f"the log does not answer: {error}", code=UNKNOWN)
     for number in range(partitions):
-        said, heard = (duration_text(by.get(number, 0)) for by in (written, taken))
-        typer.echo(f"partition {number}: {said} ahead in the log, {heard} at reconciliation")
+        heard = (f"{duration_text(by.get(number, 0))} at {flow}" for flow, by in taken.items())
+        typer.echo(f"partition {number}: {duration_text(written.get(number, 0))} ahead in the log, {', '.join(heard)}")
     if network is not None:
         try:
             typer.echo(f"card network: {duration_text(_network(network, None))} ahead")
@@ -97,11 +100,11 @@ def _written(bootstrap: str) -> Mapping[int, int]:
     return totals
 
 
-def _taken(bootstrap: str) -> Mapping[int, int]:
-    """By partition: the total in seconds by which reconciliation goes."""
+def _taken(bootstrap: str, changelog: Topic) -> Mapping[int, int]:
+    """By partition: the total in seconds by which the flow goes that has this changelog."""
     return {
         placed.partition: placed.record.advances[-1].offset_micros // 1_000_000
-        for placed in read_all(bootstrap, PENDING, only="ShardClock")
+        for placed in read_all(bootstrap, changelog, only="ShardClock")
         if isinstance(placed.record, ShardClock)
     }
 

@@ -47,7 +47,7 @@ _TIMES = frozenset({"capture_before"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One event: `changes` are sentences such as `status: processing → succeeded`."""
+    """One event: `changes` are sentences such as `status: processing → succeeded`, `evidence` is why it is believed."""
 
     sequence: int
     at: Micros
@@ -55,6 +55,7 @@ class Step:
     actor: str
     cause: str
     changes: tuple[str, ...]
+    evidence: str | None
 
 
 def steps(history: Sequence[PaymentEvent]) -> Iterator[Step]:
@@ -68,6 +69,7 @@ def steps(history: Sequence[PaymentEvent]) -> Iterator[Step]:
             actor=f"{event.actor.type} {event.actor.id}",
             cause=event.cause,
             changes=tuple(_changes(before, event)),
+            evidence=event.evidence,
         )
         before = event.payment_intent
 
@@ -139,6 +141,7 @@ def describe(payment: Payment) -> Json:
                 "actor": step.actor,
                 "cause": step.cause,
                 "changes": list(step.changes),
+                "evidence": step.evidence,
             }
             for step in steps(payment.history)
         ],
@@ -203,6 +206,7 @@ def describe_mismatch(one: Mismatch) -> Json:
         "transaction": one.transaction_id,
         "settlement_date": one.settlement_date,
         "at": to_rfc3339(one.at),
+        "resolved_at": _time(one.resolved_at),
     }
 
 

@@ -108,7 +108,9 @@ def run_settlement(settings: Settings) -> None:
 
     partitions = settings["partitions"]
     judge = settlement.ReadModelJudge(SettlementReader(settings["postgres_uri"]), partitions=partitions)
-    side = settlement.SettlementSide(judge, _calendars(settings), partitions=partitions)
+    side = settlement.SettlementSide(
+        judge, _calendars(settings), partitions=partitions, test_clock=settings["test_clock"]
+    )
     _run(settings, settlement.FLOW, settlement.build, side=side)
 
 

@@ -61,9 +61,9 @@ def print_mismatches(found: Sequence[Mismatch]) -> None:
     if not found:
         console().print(f"Mismatches of settlement: {NONE_RECORDED}")
         return
-    table = _table(
-        "Mismatches of settlement", "outcome", "processor", "reference", "payment", "transaction", "settled on", "at"
-    )
+    table = _table("Mismatches of settlement", "outcome", "processor", "reference", "payment", "transaction")
+    for name in ("settled on", "at", "resolved"):
+        table.add_column(name, overflow="fold")
     for one in found:
         _add(
             table,
@@ -74,6 +74,7 @@ def print_mismatches(found: Sequence[Mismatch]) -> None:
             one.transaction_id or "",
             one.settlement_date or "",
             to_rfc3339(one.at),
+            "" if one.resolved_at is None else to_rfc3339(one.resolved_at),
         )
     console().print(table)
 
@@ -90,6 +91,7 @@ def print_payment(payment: Payment) -> None:
     _print_transactions(payment)
     table = _table("History", "#", "at", "event", "by", "cause", "what changed")
     for step in steps(payment.history):
+        told = (*step.changes, *(() if step.evidence is None else (f"evidence: {step.evidence}",)))
         _add(
             table,
             str(step.sequence),
@@ -97,7 +99,7 @@ def print_payment(payment: Payment) -> None:
             step.type,
             step.actor,
             step.cause,
-            "\n".join(map(plain, step.changes)),
+            "\n".join(map(plain, told)),
         )
     out.print(table)
     print_mismatches(payment.mismatches)

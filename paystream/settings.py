@@ -249,7 +249,7 @@ TABLE = (
     Setting("test_clock", "off", _switch, "`on`: `paystream clock advance` moves the time of payments in test mode"),
     Setting(
         "settlement_cut_offs",
-        "cardnet=00:00@UTC",
+        "cardnet=00:00@UTC,isonet=00:00@UTC",
         _cut_offs,
         "when each processor's settlement day ends, `PROCESSOR=HH:MM@ZONE,…`",
     ),

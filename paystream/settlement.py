@@ -11,7 +11,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from paystream.settings import Settings
-from topology.kafka import KafkaConfig, WallClock
+from topology.kafka import KafkaConfig, WallClock, WrongPartitions
 from topology.settlement_files import (
     FORMATS,
     FileRefused,
@@ -45,7 +45,7 @@ def import_settlement_file(settings: Settings, location: str, form: str | None) 
         for problem in refused.problems:
             typer.echo(f"{location}: {problem}", err=True)
         return _failed(f"{location} is refused: {refused.count} problems. Nothing of it was imported.")
-    except (SequenceTaken, SourceUnavailable) as error:
+    except (SequenceTaken, SourceUnavailable, WrongPartitions) as error:
         return _failed(str(error))
     except KafkaException as error:
         return _failed(

@@ -159,7 +159,15 @@ def _timer(timer: TimerFired) -> Iterator[str]:
         yield "at"
 
 
-_RESULT_TEXTS: Final = ("processor", "code", "decline_code", "processor_reference", "challenge_url", "actor_id")
+_RESULT_TEXTS: Final = (
+    "processor",
+    "code",
+    "decline_code",
+    "processor_reference",
+    "challenge_url",
+    "actor_id",
+    "evidence",
+)
 
 _CHECKS: Final[Mapping[type[Any], Callable[[Any], Iterator[str]]]] = {
     PaymentCommand: _command,

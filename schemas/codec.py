@@ -10,6 +10,7 @@ Times and dates stay plain integers: logical types are for the readers of the to
 from __future__ import annotations
 
 import typing
+from collections.abc import Mapping
 from enum import EnumType
 from functools import cache
 from typing import Any
@@ -21,7 +22,7 @@ from schemas.reader import Read, reader
 from schemas.registry import latest_ids, registered_schemas
 from schemas.writer import Write, writer
 
-__all__ = ["HEADER_BYTES", "CodecError", "Record", "decode", "encode", "headers_of", "record_name"]
+__all__ = ["HEADER_BYTES", "CodecError", "Record", "decode", "encode", "headers_of", "record_name", "written_under"]
 
 Record = (
     commands.PaymentCommand
@@ -54,6 +55,10 @@ _CLASSES: dict[str, type[Any]] = {
 }
 HEADER_BYTES = 5
 
+# The field that is new in the latest schema of a record, and the schema before it. A record that says nothing in it is
+# written under that: so processes of the version before read what they know, and a fleet is upgraded one by one.
+_NEW_IN: Mapping[str, tuple[str, int]] = {"PaymentEvent": ("evidence", 4)}
+
 # What Python raises on bytes that only look like a record.
 _CORRUPT = (LookupError, MemoryError, OverflowError, ValueError)
 
@@ -79,8 +84,14 @@ def headers_of(name: str) -> list[bytes]:
 
 def encode(record: Record) -> bytes:
     """The message of a record. A field that breaks the schema raises what Python makes of it: a bug, not an input."""
-    header, write = _writer(type(record).__name__)
+    field, before, latest = _writers(type(record).__name__)
+    header, write = before if field and getattr(record, field) is None else latest
     return header + write(record)
+
+
+def written_under(record: Record) -> int:
+    """The id of the schema under which a record is written: the latest, or the one before where that says all of it."""
+    return _schema_id(encode(record))
 
 
 def decode(data: bytes) -> Record:
@@ -108,9 +119,19 @@ def _header(schema_id: int) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big")
 
 
+_Writer = tuple[bytes, Write]
+"""The header of a schema, and what writes a record under it."""
+
+
 @cache
-def _writer(name: str) -> tuple[bytes, Write]:
-    schema_id = latest_ids()[name]
+def _writers(name: str) -> tuple[str, _Writer, _Writer]:
+    """How a record is written: the field that is new in it (empty: none), under the schema before, under the latest."""
+    latest = latest_ids()[name]
+    field, before = _NEW_IN.get(name, ("", latest))
+    return field, _writer(before), _writer(latest)
+
+
+def _writer(schema_id: int) -> _Writer:
     return _header(schema_id), writer(registered_schemas()[schema_id].schema)
 
 

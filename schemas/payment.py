@@ -200,3 +200,4 @@ class PaymentEvent(Struct, frozen=True, kw_only=True):
     actor: Actor
     payment_intent: PaymentIntent
     transaction: Transaction | None = None
+    evidence: str | None = None

@@ -44,6 +44,7 @@ class Capture(Struct, frozen=True, kw_only=True):
     amount_minor: int
     currency: str
     at: Micros
+    livemode: bool = True
 
 
 class SettlementLine(Struct, frozen=True, kw_only=True):

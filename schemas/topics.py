@@ -90,7 +90,7 @@ REPLIES = _kept("payments.replies", "command", "CommandReply", days=1 / 24)
 CAPTURES = _kept("payments.captures", "processor:reference", "Capture", days=30)
 SETTLEMENT_LINES = _kept("payments.settlement-lines", "processor:reference", "SettlementLine", days=90)
 SETTLEMENT_FILES = _compacted("payments.settlement-files", "processor:sequence", "SettlementFile")
-OPEN_CAPTURES = _compacted("payments.open-captures", "processor:reference", "OpenCapture")
+OPEN_CAPTURES = _compacted("payments.open-captures", "processor:reference", "OpenCapture", "ShardClock")
 SETTLEMENTS = _kept("payments.settlements", "intent, else unmatched:reference", "Settlement", days=30)
 WEBHOOK_ATTEMPTS = _kept("payments.webhook-attempts", "intent", "WebhookAttempt", days=30)
 DEAD_LETTERS = replace(

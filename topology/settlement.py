@@ -1,9 +1,9 @@
 """The settlement flow: what was captured beside what the processors' files say of it.
 
-Reads `payments.captures` and `payments.settlement-lines`; writes `payments.settlements` (what became of each),
-`payments.processor-results` (a capture in doubt that a line decides) and, as its changelog, `payments.open-captures`,
-in one transaction per epoch. It changes no payment: that the fold does. Driven by `topology.kafka`; the rules are in
-`topology.settling`.
+Reads `payments.captures`, `payments.settlement-lines` and, for advances of the test clock, `payments.timers`; writes
+`payments.settlements` (what became of each), `payments.processor-results` (a capture in doubt that a line decides) and,
+as its changelog, `payments.open-captures`, in one transaction per epoch. It changes no payment: that the fold does.
+Driven by `topology.kafka`; the rules are in `topology.settling`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from bytewax.dataflow import Dataflow
 
 from schemas.codec import encode
 from schemas.partitioner import partition as partition_of
+from schemas.processing import ClockOffset, TimerFired
 from schemas.settlement import Capture, OpenCapture, SettlementLine
 from schemas.times import Micros
-from schemas.topics import CAPTURES, OPEN_CAPTURES, PROCESSOR_RESULTS, SETTLEMENT_LINES, SETTLEMENTS
+from schemas.topics import CAPTURES, OPEN_CAPTURES, PROCESSOR_RESULTS, SETTLEMENT_LINES, SETTLEMENTS, TIMERS
 from topology import kafka
 from topology.kafka import (
     AfterCommit,
@@ -40,7 +41,7 @@ from topology.settling.windows import Calendar, Calendars
 
 __all__ = ["FLOW", "Calendar", "Calendars", "ReadModelJudge", "SettlementSide", "build"]
 
-FLOW = FlowSpec(name="settlement", inputs=(CAPTURES, SETTLEMENT_LINES), changelog=OPEN_CAPTURES)
+FLOW = FlowSpec(name="settlement", inputs=(CAPTURES, SETTLEMENT_LINES, TIMERS), changelog=OPEN_CAPTURES)
 
 # The years 1970 to 2099: a moment beyond them has been taken from no clock, and no calendar has a window for it.
 _FIRST, _LAST = 0, 4_102_444_800_000_000
@@ -71,14 +72,21 @@ class Matching:
     ) -> tuple[OpenCapture | None, list[Output]]:
         """Decide each input in turn, and keep what waits then."""
         at, kept, outputs = self._clock.now(), stored, list[Output]()
+        calendars = self._side.calendars
         for given in inputs:
+            if isinstance(given.value, ClockOffset):
+                self._side.clocks.take(given.value, partition)
+            if isinstance(given.value, ClockOffset | TimerFired):
+                # Of `payments.timers` only the advances of the test clock are news here.
+                continue
             if isinstance(given, Received) and (cause := _why_not(key, given)) is not None:
                 outputs.append(dead_letter(given, cause, flow=FLOW.name, at=at))
                 continue
-            matched = match(kept, _value_of(given), at=at, calendars=self._side.calendars)
+            test_clock = self._side.clocks.of(partition, livemode=False)
+            matched = match(kept, _value_of(given), at=at, calendars=calendars, test_clock=test_clock)
             kept = matched.kept
             outputs.extend(self._outputs(key, partition, matched))
-        self._side.watch(key, stored, kept)
+        self._side.watch(key, partition, stored, kept)
         return kept, outputs
 
     def _outputs(self, key: str, partition: int, matched: Matched) -> Iterator[Output]:

@@ -7,12 +7,13 @@ store passes over that key (`is_clock_key`). Decision 008 says which times are r
 
 What the test clock shows is a function of the wall clock's time and of when it was advanced, not of what a flow has
 read so far: a moment before an advance is shown as it was then, in whichever order the two come in. Used by
-`topology.reconciliation` and whatever flow has windows that end.
+`topology.reconciliation` and `topology.settlement`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -22,12 +23,17 @@ from schemas.processing import ClockOffset, ShardClock
 from schemas.times import Micros
 from topology.kafka import StateStore
 
-__all__ = ["WALL", "PaymentClock", "ShardClocks", "is_clock_key"]
+__all__ = ["WALL", "NowOf", "PaymentClock", "ShardClocks", "is_clock_key"]
 
 log = logging.getLogger("paystream.test_clock")
 
+NowOf = Callable[[int | None], Micros]
+"""This moment, by the test clock of a shard; None: by the wall clock."""
+
 _PREFIX = "clock-"
 _ADVANCES_KEPT = 200
+# Since when the oldest of them counts, once others before it have been forgotten.
+_FORGOTTEN = Micros(0)
 # A hundred years: nothing waits for longer, and no moment goes beyond what a record can say.
 _OFFSET_MICROS_MAX = 100 * 366 * 86_400 * 1_000_000
 
@@ -48,6 +54,11 @@ class PaymentClock:
             if advance.at <= real:
                 return Micros(real + advance.offset_micros)
         return real
+
+    def remembers(self, real: Micros) -> bool:
+        """Whether it still knows what it showed at a moment; else `shown_at` says more with each advance."""
+        is_cut = len(self.advances) > 1 and self.advances[0].at == _FORGOTTEN
+        return not is_cut or real >= self.advances[1].at
 
 
 WALL = PaymentClock()
@@ -78,7 +89,7 @@ class ShardClocks:
         advances = (*known, replace(advance, at=at))
         if len(advances) > _ADVANCES_KEPT:
             advances = advances[-_ADVANCES_KEPT:]
-            advances = (replace(advances[0], at=Micros(0)), *advances[1:])
+            advances = (replace(advances[0], at=_FORGOTTEN), *advances[1:])
         self._clocks[shard] = PaymentClock(advances)
         self._store.put(_key(shard), partition=shard, value=encode(ShardClock(advances=advances)))
         log.warning(
@@ -95,6 +106,10 @@ class ShardClocks:
             known = self._store.load(_key(shard), ShardClock, partition=shard)
             clock = self._clocks[shard] = WALL if known is None else PaymentClock(known.advances)
         return clock
+
+    def now_of(self, real: Micros) -> NowOf:
+        """This moment by each clock, where the wall clock shows `real`."""
+        return lambda shard: real if shard is None else self.of(shard, livemode=False).now(real)
 
 
 def is_clock_key(key: str) -> bool:

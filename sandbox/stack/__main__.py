@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--card-network", action="append", default=[], help="an argument for the simulated card network"
     )
+    parser.add_argument("--settlement-cut-off", help="when the card network's settlement dates end, as HH:MM@ZONE")
     parser.add_argument("--proxied", action="store_true", help="put proxies that can be told to fail between the parts")
     parser.add_argument(
         "--data", type=_pair(Path), action="append", default=[], help="where a part keeps its data, as NAME=FOLDER"
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             ingress_processes=chosen.ingress_processes,
             flow_processes=dict(chosen.flow),
             card_network_arguments=tuple(chosen.card_network),
+            settlement_cut_off=chosen.settlement_cut_off,
             environment=dict(chosen.setting),
             proxied=chosen.proxied,
             data=dict(chosen.data),

@@ -64,6 +64,9 @@ def compose(options: StackOptions, layout: Layout) -> Composition:
     addresses = _addresses(options, ports, credentials, kafka_address=kafka_address, postgres_uri=postgres_uri)
     environment = _environment(addresses, credentials, partitions=options.partitions, brokers=options.brokers)
     environment |= _through_proxies(options, environment, ports)
+    if options.settlement_cut_off is not None:
+        cut_offs = [f"{processor}={options.settlement_cut_off}" for processor in ("cardnet", "isonet")]
+        environment[services.SETTLEMENT_CUT_OFFS] = ",".join(cut_offs)
     infrastructure = frozenset(item.name for item in items)
     items += services.paystream_items(options, environment=environment, ports=ports, infrastructure=infrastructure)
     return Composition(addresses=addresses, items=tuple(items))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from sandbox.stack.errors import StackError
 
 __all__ = ["FLOWS", "INFRASTRUCTURE", "Part", "StackOptions"]
 
+_CUT_OFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]@[A-Za-z0-9_+/-]{1,64}", re.ASCII)
 FLOWS = ("payments", "processing", "reconciliation", "settlement", "postgres")
 
 
@@ -44,6 +46,9 @@ class StackOptions:
     ingress_processes: int = 1
     card_network_arguments: tuple[str, ...] = ()
     """Passed to the card network as they are, for example `--latency-ms 20`."""
+    settlement_cut_off: str | None = None
+    """When the card network's settlement dates end, as HH:MM@ZONE, for its files and for our windows, by both of its
+    protocols; None: at midnight in UTC."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of every Paystream process."""
     proxied: bool = False
@@ -59,6 +64,8 @@ class StackOptions:
             raise StackError(f"A stack has 1 broker or 3, not {self.brokers}.")
         if self.partitions < 1 or self.ingress_processes < 0:
             raise StackError("The numbers of partitions and of ingress processes must be at least 1 and 0.")
+        if self.settlement_cut_off is not None and not _CUT_OFF.fullmatch(self.settlement_cut_off):
+            raise StackError(f"{self.settlement_cut_off} is no cut-off of the form HH:MM@ZONE.")
         unknown = self.flow_processes.keys() - set(FLOWS)
         if unknown:
             raise StackError(f"There is no flow {', '.join(sorted(unknown))}; the flows are {', '.join(FLOWS)}.")

@@ -17,6 +17,7 @@ from sandbox.stack.spec import ChildSpec, StopStage, TaskSpec
 __all__ = [
     "ISO8583_ADDRESS",
     "MERCHANT",
+    "SETTLEMENT_CUT_OFFS",
     "ServiceProcess",
     "card_network_child",
     "paystream_items",
@@ -26,6 +27,7 @@ __all__ = [
 
 MERCHANT = "mer_demo"
 ISO8583_ADDRESS = "PAYSTREAM_ISO8583_ADDRESS"
+SETTLEMENT_CUT_OFFS = "PAYSTREAM_SETTLEMENT_CUT_OFFS"
 # Who is told where the card network speaks ISO 8583: those who call it, and who routes to it.
 _ISO8583_USERS = ("ingress", "processing", "reconciliation")
 SERVICE_STOP_SECONDS = 10.0
@@ -62,6 +64,10 @@ def _process(name: str, arguments: tuple[str, ...], instance: int, part: Part) -
 
 def card_network_child(options: StackOptions, *, layout: Layout, port: int, iso_port: int) -> ChildSpec:
     """The simulated card network on its ports for HTTP and ISO 8583, with its ledger in the stack's directory."""
+    calendar: tuple[str, ...] = ()
+    if options.settlement_cut_off is not None:
+        cut_off, zone = options.settlement_cut_off.split("@")
+        calendar = ("--settlement-cut-off", cut_off, "--settlement-time-zone", zone)
     data = options.data.get("card-network", layout.directory) / "card-network"
     data.mkdir(mode=0o700, exist_ok=True)
     return ChildSpec(
@@ -69,7 +75,7 @@ def card_network_child(options: StackOptions, *, layout: Layout, port: int, iso_
         command=(
             *(sys.executable, "-m", "sandbox.card_network", "--host", "127.0.0.1", "--port", str(port)),
             *("--iso-port", str(iso_port)),
-            *("--database", str(data / "ledger.sqlite"), *options.card_network_arguments),
+            *("--database", str(data / "ledger.sqlite"), *calendar, *options.card_network_arguments),
         ),
         probe=http_answers(f"http://127.0.0.1:{port}/readyz"),
         stop_stage=StopStage.OUTSIDE,

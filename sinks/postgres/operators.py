@@ -66,17 +66,18 @@ LIMIT %(limit)s
 """
 _HAS_MISMATCHES: LiteralString = "SELECT to_regclass('reconciliation_mismatches') IS NOT NULL"
 _MISMATCHES: LiteralString = """
-SELECT found.processor, found.processor_reference, found.outcome, found.payment_intent_id, found.transaction_id,
-       found.settlement_date::text, found.at
+SELECT found.processor, found.processor_reference, found.name, found.payment_intent_id, found.transaction_id,
+       found.settlement_date::text, found.found_at, found.resolved_at
 FROM reconciliation_mismatches AS found
-WHERE found.at <= %(opened_before)s
+WHERE found.found_at <= %(opened_before)s
+  AND (%(payment_intent_id)s::text IS NOT NULL OR found.resolved_at IS NULL)
   AND (%(payment_intent_id)s::text IS NULL OR found.payment_intent_id = %(payment_intent_id)s)
   AND (%(processor)s::text IS NULL OR found.processor = %(processor)s)
   AND (%(merchant_id)s::text IS NULL OR EXISTS (
         SELECT FROM payment_intent_ids AS known JOIN payment_intents AS intent
           ON intent.id = known.id AND intent.created_at = known.created_at
         WHERE known.id = found.payment_intent_id AND intent.merchant_id = %(merchant_id)s))
-ORDER BY found.at
+ORDER BY found.found_at
 LIMIT %(limit)s
 """
 _OWNER: LiteralString = "SELECT payment_intent_id FROM transactions WHERE id = %(id)s LIMIT 1"
@@ -134,7 +135,10 @@ class OpenTransaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """What settlement found that does not agree with our books. `settlement_date` is YYYY-MM-DD."""
+    """What settlement found that does not agree with our books. `settlement_date` is YYYY-MM-DD.
+
+    `resolved_at` is when a line came after all for what was missing; None: it is still so.
+    """
 
     processor: str
     processor_reference: str
@@ -143,6 +147,7 @@ class Mismatch:
     transaction_id: TransactionId | None
     settlement_date: str | None
     at: Micros
+    resolved_at: Micros | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +188,7 @@ class OperatorReadModel:
         return [_open_transaction(row) for row in self._rows(_OPEN, _parameters(wanted))]
 
     def mismatches(self, wanted: Selection) -> list[Mismatch]:
-        """What settlement found; nothing where settlement has no table yet."""
+        """What settlement found: of one payment all of it, else what is not resolved; nothing without its table."""
         ((known,),) = self._rows(_HAS_MISMATCHES, {})
         if not known:
             return []
@@ -246,7 +251,7 @@ def _open_transaction(row: tuple[Any, ...]) -> OpenTransaction:
 
 
 def _mismatch(row: tuple[Any, ...]) -> Mismatch:
-    processor, reference, outcome, payment_intent_id, transaction_id, settlement_date, at = row
+    processor, reference, outcome, payment_intent_id, transaction_id, settlement_date, at, resolved_at = row
     return Mismatch(
         processor=processor,
         processor_reference=reference,
@@ -255,6 +260,7 @@ def _mismatch(row: tuple[Any, ...]) -> Mismatch:
         transaction_id=transaction_id,
         settlement_date=settlement_date,
         at=from_datetime(at),
+        resolved_at=None if resolved_at is None else from_datetime(resolved_at),
     )
 
 

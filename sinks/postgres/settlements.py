@@ -38,7 +38,8 @@ _WATERMARK = (
 )
 
 # Our own reference first: the processor's is only asked for where that names nothing. A line is no second one where its
-# settlement stands already; what the Transaction was settled by are the settlements that used up a line of it.
+# settlement stands already; what the Transaction was settled by are the settlements that used up a line of it. A window
+# that ended before it was captured was that of the doubt.
 _FIND = """
 SELECT asked.number,
        EXISTS (SELECT FROM settlements AS judged WHERE judged.id = asked.settlement_id),
@@ -49,12 +50,16 @@ SELECT asked.number,
                  AND settled.outcome IN ('settled', 'amount', 'currency')),
        EXISTS (SELECT FROM settlements AS missed
                WHERE missed.payment_intent_id = found.payment_intent_id AND missed.transaction_id = found.id
-                 AND missed.outcome = 'missing_at_processor')
+                 AND missed.outcome = 'missing_at_processor' AND missed.at > found.completed_at),
+       EXISTS (SELECT FROM transactions AS stands
+               WHERE stands.payment_intent_id = found.payment_intent_id
+                 AND stands.payment_intent_created_at = found.payment_intent_created_at
+                 AND stands.type = 'capture' AND stands.status = 'succeeded')
 FROM unnest(%(numbers)s::integer[], %(processors)s::text[], %(references)s::text[],
             %(processor_references)s::text[], %(settlement_ids)s::text[])
      AS asked (number, processor, reference, processor_reference, settlement_id)
 LEFT JOIN LATERAL (
-    SELECT payment_intent_id, payment_intent_created_at, id, type, status, amount_minor, currency
+    SELECT payment_intent_id, payment_intent_created_at, id, type, status, amount_minor, currency, completed_at
     FROM (SELECT 1 AS place, own.*
           FROM transactions AS own
           WHERE own.id = asked.reference AND own.processor = asked.processor
@@ -89,7 +94,8 @@ class FoundTransaction:
 
     `captured_minor` is what the customer was charged by it, as far as we know; None where we know of no charge.
     `is_captured`: it is a capture that has succeeded, and not one whose charge was found by another call. `is_open`: it
-    has no outcome yet. `is_settled`: a line has been matched with it. `was_missed`: its window has ended without one.
+    has no outcome yet. `is_settled`: a line has been matched with it. `was_missed`: its window has ended without one,
+    since it has its outcome.
     """
 
     payment_intent_id: PaymentIntentId
@@ -191,6 +197,7 @@ def _transaction(
     intent_currency: str,
     is_settled: bool,
     was_missed: bool,
+    has_capture: bool,
 ) -> FoundTransaction | None:
     if payment_intent_id is None:
         return None
@@ -198,8 +205,9 @@ def _transaction(
     is_captured = kind is TransactionType.capture and status == TransactionStatus.succeeded
     if is_captured:
         captured_minor = amount_minor
-    elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0:
-        # Found captured by the answer to another call, so no capture stands as succeeded. The charge is known.
+    elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0 and not has_capture:
+        # Found captured by the answer to another call, so no capture stands as succeeded. The charge is known. Where a
+        # capture stands, what was received is its; a charge by this one would be a second one, and is not known.
         captured_minor, currency = received_minor, intent_currency
     return FoundTransaction(
         payment_intent_id=PaymentIntentId(payment_intent_id),

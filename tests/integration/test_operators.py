@@ -83,6 +83,7 @@ def test_a_person_decides_a_doubt(running_stack: RunningStack, shop: Merchant) -
     assert paystream(running_stack, "reconcile", "resolve", doubt["transaction"], *other).returncode == 1
     shown = json.loads(paystream(running_stack, "reconcile", "show", doubt["transaction"], "--json").stdout)
     assert shown["history"][-1]["actor"] == "operator ada"
+    assert shown["history"][-1]["evidence"] == "their books, by mail"
     assert shown["payment_intent"]["id"] == intent
 
 
@@ -104,6 +105,23 @@ def test_time_passes_at_once(running_stack: RunningStack, shop: Merchant) -> Non
     assert shop.pay(fresh).json()["status"] == "succeeded", "what begins now has all its time"
     shown = paystream(running_stack, "clock", "show")
     assert "card network: 7d1h ahead" in shown.stdout
+
+
+@pytest.mark.timeout(400)
+def test_a_settlement_window_ends_at_once(running_stack: RunningStack, shop: Merchant) -> None:
+    """Nobody imports the network's file, and nine days are a window with its grace and a weekend."""
+    paid = str(shop.create()["id"])
+    assert shop.pay(paid).json()["payment_intent"]["status"] == "succeeded"
+    assert paystream(running_stack, "clock", "advance", "9d").returncode == 0
+
+    def missing() -> bool:
+        settled = [each for each in shop.status(paid)["transactions"] if each["type"] == "settlement"]
+        return [(each["status"], each["code"]) for each in settled] == [("failed", "missing_at_processor")]
+
+    # The read model is asked, once its watermark has passed the question.
+    wait_for(missing, what="the missing settlement", within_seconds=200)
+    told = json.loads(paystream(running_stack, "reconcile", "list", "--json").stdout)["mismatches"]
+    assert ("missing_at_processor", paid) in {(one["outcome"], one["payment_intent"]) for one in told}
 
 
 def test_a_merchant_is_disabled_and_enabled(running_stack: RunningStack, shop: Merchant) -> None:

@@ -12,7 +12,7 @@ from paystream import clock_control
 from paystream.cli import app
 from schemas.processing import ClockOffset, ShardClock
 from schemas.times import Micros
-from schemas.topics import PENDING, TIMERS
+from schemas.topics import OPEN_CAPTURES, PENDING, TIMERS, Topic
 from tests.paystream.topics_in_memory import PARTITIONS, TopicsInMemory
 from tests.sandbox.card_network.network_process import NetworkProcess
 
@@ -63,8 +63,9 @@ def test_an_advance_goes_to_every_partition_and_adds_up(topics: TopicsInMemory) 
     assert record.actor_id == "ada"
 
 
-def test_what_has_left_the_topic_still_counts(topics: TopicsInMemory) -> None:
-    topics.put(PENDING, "clock-2", ShardClock(advances=(offset(60), offset(3_600))), at=2)
+@pytest.mark.parametrize("changelog", [PENDING, OPEN_CAPTURES], ids=["reconciliation", "settlement"])
+def test_what_has_left_the_topic_still_counts(topics: TopicsInMemory, changelog: Topic) -> None:
+    topics.put(changelog, "clock-2", ShardClock(advances=(offset(60), offset(3_600))), at=2)
     run("advance", "1m")
     assert {seconds for _number, seconds in written(topics)} == {3_660}
 
@@ -130,9 +131,10 @@ def test_an_advance_without_acknowledgement_is_not_known(topics: TopicsInMemory)
 def test_the_clock_is_shown_by_partition(topics: TopicsInMemory) -> None:
     run("advance", "90m")
     topics.put(PENDING, "clock-2", ShardClock(advances=(offset(5_400),)), at=2)
+    topics.put(OPEN_CAPTURES, "clock-3", ShardClock(advances=(offset(60), offset(3_600))), at=3)
     lines = run("show").stdout.splitlines()
-    assert lines[2] == "partition 2: 1h30m ahead in the log, 1h30m at reconciliation"
-    assert lines[3] == "partition 3: 1h30m ahead in the log, 0s at reconciliation"
+    assert lines[2] == "partition 2: 1h30m ahead in the log, 1h30m at reconciliation, 0s at settlement"
+    assert lines[3] == "partition 3: 1h30m ahead in the log, 0s at reconciliation, 1h at settlement"
 
 
 def test_the_switch_is_on_or_off(monkeypatch: pytest.MonkeyPatch) -> None:

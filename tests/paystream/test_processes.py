@@ -17,7 +17,8 @@ import pytest
 
 from paystream import processes
 from paystream.settings import SettingsError, load
-from schemas.times import from_datetime
+from schemas.processing import ClockOffset
+from schemas.times import Micros, from_datetime
 from topology.kafka import FlowStatus, Side, StateStore
 from topology.settlement import SettlementSide
 
@@ -152,6 +153,7 @@ def test_the_settlement_flow_starts_without_a_read_model(monkeypatch: pytest.Mon
             "PAYSTREAM_SETTLEMENT_CUT_OFFS": "cardnet=17:00@America/New_York",
             "PAYSTREAM_SETTLEMENT_HOLIDAYS": "cardnet=2026-11-26,othernet=2026-12-25",
             "PAYSTREAM_SETTLEMENT_GRACE_DAYS": "2",
+            "PAYSTREAM_TEST_CLOCK": "on",
         },
         required=("kafka_bootstrap", "http_port", *required),
     )
@@ -161,6 +163,7 @@ def test_the_settlement_flow_starts_without_a_read_model(monkeypatch: pytest.Mon
         assert isinstance(side, SettlementSide)
         side.restored(StateStore(), (0,))
         assert side.drain(10) == []
+        assert side.clocks.take(ClockOffset(offset_micros=1, actor_id="ada", at=Micros(1)), 0)
         side.close()
         sides.append(side)
 

@@ -57,6 +57,7 @@ def test_the_list_as_json_and_its_filters(world: OperatorWorld, monkeypatch: pyt
     told = json.loads(shown.stdout)
     assert [one["transaction"] for one in told["transactions"]] == [world.payment.latest("authorization").id]
     assert told["mismatches"][0]["outcome"] == "settled_not_captured"
+    assert told["mismatches"][0]["resolved_at"] is None
     (wanted,) = world.wanted
     assert (wanted.processor, wanted.merchant_id, wanted.limit) == ("a", "mer_demo", 7)
     assert wanted.opened_before == START
@@ -134,6 +135,16 @@ def test_the_history_names_the_person(world: OperatorWorld) -> None:
     assert last.actor == "operator ada"
     assert last.cause == world.asked[0].id
     assert any("pending → declined" in change for change in last.changes)
+
+
+def test_the_history_says_why(world: OperatorWorld) -> None:
+    world.resolve("authorization", "--outcome", "approved", evidence="\x1b[2Jtheir books, by mail")
+    identifier = world.payment.intent.id
+    shown = world.run("reconcile", "show", identifier).output
+    assert "evidence: �[2Jtheir books, by mail" in shown
+    told = json.loads(world.run("reconcile", "show", identifier, "--json").stdout)["history"]
+    assert told[0]["evidence"] is None
+    assert told[-1]["evidence"] == "\x1b[2Jtheir books, by mail"
 
 
 def test_the_same_word_twice_is_one(world: OperatorWorld) -> None:

@@ -100,6 +100,11 @@ def test_the_readme_lists_every_test_card() -> None:
         assert f"| `{card.token}` | {number} |" in text
 
 
+def test_the_card_network_settles_both_of_its_protocols_at_midnight_unless_told_otherwise() -> None:
+    midnight = (time(0, 0), ZoneInfo("UTC"))
+    assert load({}, required=())["settlement_cut_offs"] == {"cardnet": midnight, "isonet": midnight}
+
+
 def test_settlement_is_set_by_processor() -> None:
     settings = load(
         {

@@ -13,6 +13,7 @@ from paystream.settings import Settings, load
 from schemas.settlement import SettlementFile
 from tests.paystream.test_cli import paystream
 from tests.topology.settlement_files.files import booking, csv_file
+from topology.kafka import WrongPartitions
 
 REPORT = csv_file([booking(number) for number in range(3)])
 
@@ -24,11 +25,11 @@ class Log:
         self.files: dict[tuple[str, int], SettlementFile] = {}
         self.lines = 0
         self.closed = False
-        self.fails = False
+        self.failure: Exception | None = None
 
     def begin(self, processor: str, file_sequence: int) -> SettlementFile | None:
-        if self.fails:
-            raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        if self.failure is not None:
+            raise self.failure
         return self.files.get((processor, file_sequence))
 
     def write(self, lines: Sequence[tuple[str, bytes]], file: SettlementFile) -> None:
@@ -103,10 +104,18 @@ def test_lines_that_capture_the_same_are_noted(
 def test_kafka_that_is_away_is_told_of(
     log: Log, settings: Settings, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log.fails = True
+    log.failure = KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     assert settlement.import_settlement_file(settings, str(file), None) == 1
     assert "Kafka at 127.0.0.1:1" in capsys.readouterr().err
     assert log.closed
+
+
+def test_settings_that_do_not_fit_the_topics_are_told_of(
+    log: Log, settings: Settings, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.failure = WrongPartitions("the topics have 64 partitions, PAYSTREAM_PARTITIONS is 4")
+    assert settlement.import_settlement_file(settings, str(file), None) == 1
+    assert capsys.readouterr().err == "the topics have 64 partitions, PAYSTREAM_PARTITIONS is 4\n"
 
 
 def test_the_wrong_format_is_refused(

@@ -7,10 +7,13 @@ import shlex
 import socket
 import zlib
 from collections.abc import Iterator
+from datetime import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from paystream.settings import load
 from sandbox.stack import FLOWS, Part, StackError, StackOptions, erase
 from sandbox.stack.composition import compose
 from sandbox.stack.credentials import BASE62, load_credentials, make_test_key
@@ -137,6 +140,7 @@ def test_available_memory_is_read_in_megabytes(tmp_path: Path) -> None:
         ({"brokers": 2}, "1 broker or 3"),
         ({"partitions": 0}, "at least 1"),
         ({"flow_processes": {"payment": 2}}, "no flow payment"),
+        ({"settlement_cut_off": "17:00"}, "HH:MM@ZONE"),
     ],
 )
 def test_nonsense_is_refused(wrong: dict[str, object], sentence: str) -> None:
@@ -194,6 +198,21 @@ def test_those_who_call_by_iso8583_are_told_where(layout: Layout, proxied: bool)
     assert told.keys() == {"ingress", "ingress-2", "flow-processing", "flow-reconciliation"}
     (address,) = set(told.values())
     assert (address == composition.addresses.card_network_iso8583) is not proxied
+
+
+def test_the_network_and_settlement_are_told_one_cut_off(layout: Layout) -> None:
+    compositions = [
+        compose(StackOptions(directory=layout.directory, settlement_cut_off=cut_off), layout)
+        for cut_off in (None, "17:30@America/New_York")
+    ]
+    without, told = ({item.name: item for item in composition.items} for composition in compositions)
+    assert "PAYSTREAM_SETTLEMENT_CUT_OFFS" not in without["flow-settlement"].environment
+    network = told["card-network"]
+    assert isinstance(network, ChildSpec)
+    assert " ".join(network.command).endswith("--settlement-cut-off 17:30 --settlement-time-zone America/New_York")
+    settings = load(told["flow-settlement"].environment, required=())
+    expected = (time(17, 30), ZoneInfo("America/New_York"))
+    assert settings["settlement_cut_offs"] == {"cardnet": expected, "isonet": expected}
 
 
 def test_services_stop_before_what_they_depend_on(layout: Layout) -> None:

@@ -181,6 +181,7 @@ def test_what_ingress_refuses_is_not_folded_either(name: str, value: Any) -> Non
         (result(decline_code="c" * 2_049), "decline_code"),
         (result(processor_reference="r" * 2_049), "processor_reference"),
         (result(challenge_url="u" * 2_049), "challenge_url"),
+        (result(evidence="e" * 2_049), "evidence"),
         (result(actor_id="a" * 2_049), "actor_id"),
         (result(processor_data={str(number): "" for number in range(51)}), "processor_data"),
         (result(processor_data={"k": "v" * 2_049}), "processor_data"),

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import CodecError, decode, encode, record_name
+from schemas.codec import _NEW_IN, HEADER_BYTES, CodecError, decode, encode, written_under
 from schemas.commands import CancelPaymentIntent, PaymentCommand, VoidPayment
 from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, TransactionId
 from schemas.payment import Actor, ActorType
 from schemas.registry import AVRO, current_schemas, latest_ids, registered_schemas
 from schemas.times import Micros
 from tests.harness.records import MESSAGES, records
+from tests.topology.domain.script import Payment
 
 CAUSES = {"not_framed", "unknown_schema_id", "corrupt"}
 
@@ -44,10 +45,31 @@ def test_what_is_written_is_read(record: Any) -> None:
 @given(ANY_MESSAGE)
 def test_another_library_reads_the_same(record: Any) -> None:
     data = encode(record)
-    schema = fastavro.parse_schema(registered_schemas()[latest_ids()[record_name(data)]].schema)
+    schema = fastavro.parse_schema(registered_schemas()[written_under(record)].schema)
     body = io.BytesIO(data[5:])
     fastavro.schemaless_reader(body, schema, None)
     assert body.read() == b""
+
+
+def test_an_event_without_evidence_is_one_that_the_version_before_reads() -> None:
+    """A fleet is upgraded one process at a time, and events are read by all of its flows."""
+    events = Payment().tell("attempt", "authorization: unknown", "operator: authorization approved").events
+    versions = [schema.id for schema in registered_schemas().values() if schema.record == "PaymentEvent"]
+    assert latest_ids()["PaymentEvent"] == versions[-1] > versions[0]
+    for event in events:
+        version = versions[0] if event.evidence is None else versions[-1]
+        assert encode(event)[:HEADER_BYTES] == b"\x00" + version.to_bytes(4, "big")
+        assert decode(encode(event)) == event
+    assert {event.evidence is None for event in events} == {True, False}
+
+
+def test_what_is_written_under_an_older_schema_says_all_of_it() -> None:
+    """Of each such record: only the field that is named is new, and it is optional."""
+    for name, (field, older_id) in _NEW_IN.items():
+        older, latest = (registered_schemas()[id_].schema for id_ in (older_id, latest_ids()[name]))
+        assert registered_schemas()[older_id].record == name
+        assert [one for one in latest["fields"] if one["name"] != field] == older["fields"]
+        assert next(one["default"] for one in latest["fields"] if one["name"] == field) is None
 
 
 @settings(max_examples=500, deadline=None)

@@ -154,9 +154,11 @@ def _capturable(intent: PaymentIntent, change: Change) -> int:
 class Recorder:
     """Lines up the events of one decision, each with the state after it."""
 
-    __slots__ = ("_actor", "at", "cause", "events", "intent", "left_processing")
+    __slots__ = ("_actor", "_evidence", "at", "cause", "events", "intent", "left_processing")
 
-    def __init__(self, intent: PaymentIntent, *, at: Micros, cause: str, actor: Actor) -> None:
+    def __init__(
+        self, intent: PaymentIntent, *, at: Micros, cause: str, actor: Actor, evidence: str | None = None
+    ) -> None:
         self.intent = intent
         # Inputs come in the order of the log, whatever their clocks say: time never runs backwards in a payment.
         self.at = max(at, intent.updated_at)
@@ -164,6 +166,7 @@ class Recorder:
         self.left_processing: tuple[tuple[ReplyTo, TransactionId], ...] = ()
         self.cause = cause
         self._actor = actor
+        self._evidence = evidence
 
     def first(self, type_: EventType) -> None:
         """Record the event with which the PaymentIntent came to be."""
@@ -191,5 +194,6 @@ class Recorder:
                 actor=self._actor,
                 payment_intent=intent,
                 transaction=transaction,
+                evidence=self._evidence,
             )
         )

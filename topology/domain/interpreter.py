@@ -97,7 +97,9 @@ def _command(intent: PaymentIntent | None, command: PaymentCommand, forgotten_up
         return Decision(events=tuple(recorder.events))
     if intent is None:
         return refused(Refusal.unknown_payment_intent)
-    recorder = Recorder(intent, at=command.at, cause=command.id, actor=command.actor)
+    # Why a person says so is in the history, beside who.
+    evidence = body.evidence if isinstance(body, ResolveTransaction) else None
+    recorder = Recorder(intent, at=command.at, cause=command.id, actor=command.actor, evidence=evidence)
     if isinstance(body, ResolveTransaction):
         resolved = resolution(intent, command, body)
         found = resolved if isinstance(resolved, Decision) else read_result(intent, resolved, recorder.at)
@@ -125,7 +127,7 @@ def _result(intent: PaymentIntent | None, result: ProcessorResult) -> Decision:
     else:
         actor = Actor(type=ActorType.processor, id=result.processor)
     cause = f"result:{result.call}:{result.transaction_id}"
-    recorder = Recorder(intent, at=result.at, cause=cause, actor=actor)
+    recorder = Recorder(intent, at=result.at, cause=cause, actor=actor, evidence=result.evidence)
     return _carry_out(read_result(intent, result, recorder.at), recorder)
 
 

@@ -32,4 +32,5 @@ def capture_in(event: PaymentEvent) -> Capture | None:
         amount_minor=transaction.amount_minor,
         currency=transaction.currency,
         at=transaction.completed_at or event.at,
+        livemode=event.payment_intent.livemode,
     )

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable
 
 from schemas.times import Micros
+from topology.test_clock import NowOf
 
-__all__ = ["ClockedSchedule", "NowOf", "Schedule"]
-
-NowOf = Callable[[int | None], Micros]
-"""This moment, by the test clock of a shard; None: by the wall clock."""
+__all__ = ["ClockedSchedule", "Schedule"]
 
 _OUTDATED_MIN = 1_024
 

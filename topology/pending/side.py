@@ -15,7 +15,7 @@ from schemas.processing import CallKind, Pending
 from topology.calls.engine import CallEngine, Engine, FinishedCall, Order
 from topology.kafka import Clock, StateStore, WallClock
 from topology.pending.metrics import IN_DOUBT, LOOKUPS_WAITING, OLDEST_DOUBT_SECONDS, OVERDUE_DOUBTS
-from topology.pending.schedule import ClockedSchedule, NowOf
+from topology.pending.schedule import ClockedSchedule
 from topology.pending.times import ReconciliationTimes
 from topology.pending.watch import Due, LookedUp, in_doubt_since, is_overdue, lookup_order, next_due
 from topology.processors.port import Capabilities, Processor, boot_seconds
@@ -100,7 +100,7 @@ class ReconciliationSide:
             self._running[finished.order.asked.processor] -= 1
             drained.append(_looked_up(finished))
         self._submit()
-        due = self._dues.take_due(self._now_of(), limit - len(drained))
+        due = self._dues.take_due(self.clocks.now_of(self._clock.now()), limit - len(drained))
         drained.extend((key, partition_of(key, self.partitions), Due()) for key in due)
         self._report()
         return drained
@@ -165,12 +165,7 @@ class ReconciliationSide:
         IN_DOUBT.set(len(self._doubts))
         OVERDUE_DOUBTS.set(len(self._overdue))
         LOOKUPS_WAITING.set(sum(len(waiting) for waiting in self._waiting.values()))
-        OLDEST_DOUBT_SECONDS.set(self._doubts.oldest_seconds(self._now_of()))
-
-    def _now_of(self) -> NowOf:
-        """This moment by each clock."""
-        real = self._clock.now()
-        return lambda shard: real if shard is None else self.clocks.of(shard, livemode=False).now(real)
+        OLDEST_DOUBT_SECONDS.set(self._doubts.oldest_seconds(self.clocks.now_of(self._clock.now())))
 
 
 def _looked_up(finished: FinishedCall) -> tuple[str, int, object]:

@@ -15,7 +15,7 @@ from schemas.codec import decode, encode
 from schemas.partitioner import partition as partition_of
 from schemas.settlement import SettlementFile
 from schemas.topics import SETTLEMENT_FILES, SETTLEMENT_LINES
-from topology.kafka import FlowSpec, KafkaConfig
+from topology.kafka import FlowSpec, KafkaConfig, WrongPartitions
 from topology.kafka.clients import changelog_consumer, high_watermark_consumer
 from topology.kafka.fence import fence
 
@@ -37,9 +37,10 @@ class KafkaFileLog:
         self._producer: Producer | None = None
 
     def begin(self, processor: str, file_sequence: int) -> SettlementFile | None:
-        """Shut out every other import of this file, and read its record."""
+        """Shut out every other import of this file, and read its record. Raises WrongPartitions too."""
         instance = f"{processor}-{file_sequence}"
         self._producer = fence(_SPEC, self._config, instance=instance, stopping=lambda: False)
+        _check_partitions(self._producer, self._partitions)
         return self._read(_key(processor, file_sequence))
 
     def write(self, lines: Sequence[tuple[str, bytes]], file: SettlementFile) -> None:
@@ -85,6 +86,17 @@ class KafkaFileLog:
         record = None if found is None else decode(found)
         assert record is None or isinstance(record, SettlementFile)
         return record
+
+
+def _check_partitions(producer: Producer, configured: int) -> None:
+    """By another number lines would lie where no shard takes them, and the record of their file where nobody looks."""
+    topics = producer.list_topics(timeout=_TIMEOUT_SECONDS).topics
+    for name in (SETTLEMENT_LINES.name, SETTLEMENT_FILES.name):
+        if name not in topics:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"there is no topic {name}"))
+        found = len(topics[name].partitions)
+        if found != configured:
+            raise WrongPartitions(f"{name} has {found} partitions, PAYSTREAM_PARTITIONS is {configured}")
 
 
 def _key(processor: str, file_sequence: int) -> str:

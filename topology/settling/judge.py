@@ -83,8 +83,10 @@ class ReadModelJudge:
     def start(self) -> None:
         """Start the thread."""
         assert self._thread is None, "already running"
-        self._end.clear()
-        self._thread = threading.Thread(target=self._run, name="settlement-judge", daemon=True)
+        # Another, so that a thread of the run before, which has not ended yet, ends all the same.
+        self._end = threading.Event()
+        arguments = (self._end, self._asked, self._answered)
+        self._thread = threading.Thread(target=self._run, args=arguments, name="settlement-judge", daemon=True)
         self._thread.start()
 
     def submit(self, questions: Sequence[Question]) -> None:
@@ -116,14 +118,19 @@ class ReadModelJudge:
 
     # From here on: the thread.
 
-    def _run(self) -> None:
-        asked, answered = self._asked, self._answered
+    def _run(
+        self,
+        end: threading.Event,
+        asked: deque[tuple[Micros, Question]],
+        answered: deque[tuple[Question, Judged]],
+    ) -> None:
         try:
-            while not self._end.wait(self._round(asked, answered)):
+            while not end.wait(self._round(asked, answered)):
                 pass
         except BaseException as error:
             log.exception("the judge has died")
-            self._failure = error
+            if end is self._end:
+                self._failure = error
         finally:
             self._reader.close()
 

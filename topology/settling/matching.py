@@ -4,7 +4,8 @@ A capture waits for its line, a line for its capture or, where none waits, for t
 is settled by the other, and both are forgotten. A capture in doubt is decided by its line: that becomes a result for
 the fold, and the line waits for what the fold makes of it. A line of another kind than capture is kept and not judged.
 What the end of a window asks is asked of the read model too: a line that named the processor's reference only, or that
-was there before the capture was known here, has been matched by it.
+was there before the capture was known here, has been matched by it. The window of a capture in test mode is one of the
+test clock, by which the simulated network settles too; everything that is written bears real times.
 
 Driven by `topology.settlement`, which writes the settlements and results and has the questions asked once they stand.
 """
@@ -24,6 +25,7 @@ from sinks.postgres import Asked, FoundTransaction
 from topology.settling.findings import Judged, about_capture, about_line
 from topology.settling.references import reference_of, settlement_id_of
 from topology.settling.windows import Calendars
+from topology.test_clock import WALL, PaymentClock
 
 __all__ = ["FURTHER_LINES_MAX", "WHOLE_KIND", "Due", "Given", "Matched", "match"]
 
@@ -40,7 +42,8 @@ _EXPECTED = (TransactionStatus.succeeded, TransactionStatus.pending)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The window of the capture that waits here has ended by that moment, if it is the one that waits still."""
+    """The window of the capture that waits here has ended by that moment of its clock, if it is the one that waits
+    still."""
 
     at: Micros
 
@@ -58,27 +61,34 @@ class Matched:
     asked: Asked | None = None
 
 
-def match(kept: OpenCapture | None, given: Given, *, at: Micros, calendars: Calendars) -> Matched:
-    """Decide one input on what waits under its reference. `at` is the moment of the decision."""
+def match(
+    kept: OpenCapture | None, given: Given, *, at: Micros, calendars: Calendars, test_clock: PaymentClock = WALL
+) -> Matched:
+    """Decide one input on what waits under its reference. `at` is the moment of the decision, by the wall clock."""
     match given:
         case Capture():
-            return _capture(kept, given, at, calendars)
+            return _capture(kept, given, at, _due_at(given, calendars, test_clock))
         case SettlementLine():
             return _line(kept, given, at)
         case Due():
-            return _due(kept, given)
+            return _due(kept, given, calendars, test_clock)
         case Judged():
             return _judged(kept, given, at)
 
 
-def _capture(kept: OpenCapture | None, capture: Capture, at: Micros, calendars: Calendars) -> Matched:
+def _due_at(capture: Capture, calendars: Calendars, test_clock: PaymentClock) -> Micros:
+    """When its window ends, by its own clock."""
+    clock = WALL if capture.livemode else test_clock
+    return calendars.window(capture.processor, clock.shown_at(capture.at)).due_at
+
+
+def _capture(kept: OpenCapture | None, capture: Capture, at: Micros, due_at: Micros) -> Matched:
     if capture.status not in _EXPECTED:
         return _came_to_nothing(kept)
     known = None if kept is None else kept.capture
     if known is not None and known.status is TransactionStatus.succeeded:
         # It stays captured, whatever is said again.
         return Matched(kept=kept)
-    due_at = calendars.window(capture.processor, capture.at).due_at
     if kept is None or kept.line is None:
         return Matched(kept=OpenCapture(capture=capture, due_at=due_at))
     if capture.status is TransactionStatus.pending:
@@ -119,10 +129,16 @@ def _further(kept: OpenCapture, line: SettlementLine, at: Micros) -> Matched:
     return Matched(kept=replace(kept, further_lines=(*kept.further_lines, line)))
 
 
-def _due(kept: OpenCapture | None, due: Due) -> Matched:
+def _due(kept: OpenCapture | None, due: Due, calendars: Calendars, test_clock: PaymentClock) -> Matched:
     if kept is None or kept.capture is None or kept.line is not None or kept.due_at > due.at:
         return Matched(kept=kept)
-    return Matched(kept=kept, asked=about_capture(kept.capture))
+    capture = kept.capture
+    if not capture.livemode and test_clock.remembers(capture.at):
+        due_at = _due_at(capture, calendars, test_clock)
+        if due_at > due.at:
+            # It was read before an advance that had been made before it.
+            return Matched(kept=replace(kept, due_at=due_at))
+    return Matched(kept=kept, asked=about_capture(capture))
 
 
 def _judged(kept: OpenCapture | None, judged: Judged, at: Micros) -> Matched:

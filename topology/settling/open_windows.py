@@ -6,11 +6,13 @@ millions of captures, a handful of moments.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from schemas.times import Micros
+from topology.test_clock import NowOf
 
-__all__ = ["OpenWindows"]
+__all__ = ["ClockedWindows", "OpenWindows"]
 
 
 @dataclass(slots=True)
@@ -63,3 +65,38 @@ class OpenWindows:
     def oldest_at(self) -> Micros | None:
         """When the oldest capture that waits was made: of the first window, as it was when that was fullest."""
         return self._windows[min(self._windows)].oldest_at if self._windows else None
+
+
+class ClockedWindows:
+    """Windows on several clocks, told apart as in `NowOf`: by the shard of a capture in test mode, None for live mode.
+
+    So an advance needs nothing here: the moments stay, and more of them have come.
+    """
+
+    def __init__(self) -> None:
+        self._windows: defaultdict[int | None, OpenWindows] = defaultdict(OpenWindows)
+
+    def __len__(self) -> int:
+        """How many captures wait for their line."""
+        return sum(len(windows) for windows in self._windows.values())
+
+    def add(self, key: str, *, clock: int | None, due_at: Micros, captured_at: Micros) -> None:
+        """A capture waits from now on; `due_at` is of its clock, `captured_at` of the wall clock."""
+        self._windows[clock].add(key, due_at=due_at, captured_at=captured_at)
+
+    def remove(self, key: str, *, clock: int | None, due_at: Micros) -> None:
+        """It waits no more; nothing where it did not."""
+        self._windows[clock].remove(key, due_at=due_at)
+
+    def take_due(self, now_of: NowOf, limit: int) -> list[tuple[str, Micros]]:
+        """Keys whose window has ended, and this moment by their clock, as `OpenWindows` takes them."""
+        due: list[tuple[str, Micros]] = []
+        for clock, windows in self._windows.items():
+            now = now_of(clock)
+            due += [(key, now) for key in windows.take_due(now, limit - len(due))]
+        return due
+
+    def oldest_at(self) -> Micros | None:
+        """When the oldest capture that waits was made."""
+        known = (windows.oldest_at() for windows in self._windows.values())
+        return min((at for at in known if at is not None), default=None)

@@ -36,8 +36,8 @@ CREATE TABLE settlements (
 CREATE INDEX settlements_of_payment_intent ON settlements (payment_intent_id, at) WHERE payment_intent_id IS NOT NULL;
 CREATE INDEX settlements_that_mismatch ON settlements (at) WHERE outcome NOT IN ('settled', 'unmatched_kind');
 
--- A line names a Transaction, and not the payment that it belongs to.
-CREATE INDEX transactions_by_id ON transactions (id);
+-- A line names a Transaction, and not the payment that it belongs to: by our own id, for which migration 0005 makes the
+-- index, or by the processor's reference.
 CREATE INDEX captures_by_processor_reference ON transactions (processor_reference)
     WHERE type = 'capture' AND processor_reference IS NOT NULL;
 

@@ -18,7 +18,8 @@ from sinks.postgres import ReadModelUnavailable, ReadModelWriter
 from sinks.postgres.operators import _OPEN as OPEN
 from sinks.postgres.operators import _OWNER as OWNER
 from sinks.postgres.operators import OperatorReadModel, Selection, _parameters
-from tests.sinks.postgres.payments import life
+from tests.sinks.postgres.payments import id_of, life
+from tests.sinks.postgres.test_settlements import LATER, UNMATCHED, settlement
 from tests.topology.domain.script import START, Payment
 
 DAY = 86_400.0
@@ -137,6 +138,24 @@ def test_a_payment_with_its_whole_history(writer: ReadModelWriter, model: Operat
     assert model.owner(payment.latest("authorization").id) == payment.intent.id
     assert model.payment(PaymentIntentId("pi_" + "0" * 32)) is None
     assert model.owner(TransactionId("tx_" + "0" * 32)) is None
+
+
+def test_a_mismatch_is_listed_until_a_late_line_resolves_it(writer: ReadModelWriter, model: OperatorReadModel) -> None:
+    missing = settlement("missing_at_processor")
+    writer.write(life("a"), progress=[], settlements=[missing, UNMATCHED])
+    wanted = dataclasses.replace(ALL, opened_before=later(LATER, seconds=DAY))
+    assert sorted(one.outcome for one in model.mismatches(wanted)) == ["missing_at_processor", "missing_here"]
+    assert model.mismatches(dataclasses.replace(wanted, processor="othernet")) == []
+    assert model.mismatches(dataclasses.replace(wanted, opened_before=Micros(LATER - 1))) == []
+    (of_merchant,) = model.mismatches(dataclasses.replace(wanted, merchant_id=MerchantId("mer_demo")))
+    assert (of_merchant.processor_reference, of_merchant.at, of_merchant.resolved_at) == ("cn_capture", LATER, None)
+
+    resolved_at = later(LATER, seconds=60)
+    writer.write([], progress=[], settlements=[settlement(at=resolved_at)])
+    assert [one.outcome for one in model.mismatches(wanted)] == ["missing_here"]
+    shown = model.payment(id_of("a"))
+    assert shown is not None
+    assert [(one.outcome, one.resolved_at) for one in shown.mismatches] == [("missing_at_processor", resolved_at)]
 
 
 def test_nothing_was_found_where_settlement_has_no_table(uri: str, model: OperatorReadModel) -> None:

@@ -1,31 +1,18 @@
-"""Settlements in the read model: written once, shown beside the payment, listed as mismatches, found by a line."""
+"""Settlements in the read model: written once, shown beside the payment, listed as mismatches."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import Iterator
 
 import psycopg
-import pytest
 from msgspec.structs import replace
 
-from schemas.identifiers import PaymentIntentId, TransactionId, transaction_id
+from schemas.identifiers import transaction_id
 from schemas.payment import PaymentEvent, PaymentIntent, PaymentIntentStatus, Transaction, TransactionStatus
 from schemas.payment import TransactionType as Type
 from schemas.settlement import Settlement, SettlementLine
 from schemas.times import Micros, later
-from sinks.postgres import (
-    Asked,
-    Finding,
-    FoundTransaction,
-    Placed,
-    Projection,
-    ReadModel,
-    ReadModelUnavailable,
-    ReadModelWriter,
-    SettlementReader,
-)
+from sinks.postgres import Placed, Projection, ReadModel, ReadModelWriter
 from tests.sinks.postgres.payments import NOVEMBER, id_of, life, rows
 
 INTENT = id_of("a")
@@ -50,6 +37,7 @@ def captured(
         processor="cardnet",
         processor_reference="cn_capture",
         created_at=later(NOVEMBER, seconds=4),
+        completed_at=None if status is TransactionStatus.pending else later(NOVEMBER, seconds=5),
     )
     intent = last.payment_intent
     intent = replace(
@@ -110,13 +98,6 @@ UNMATCHED = replace(
 )
 
 
-@pytest.fixture
-def reader(uri: str) -> Iterator[SettlementReader]:
-    reader = SettlementReader(uri)
-    yield reader
-    reader.close()
-
-
 def shown(uri: str) -> PaymentIntent:
     async def run() -> PaymentIntent | None:
         async with ReadModel(uri) as model:
@@ -125,10 +106,6 @@ def shown(uri: str) -> PaymentIntent:
     intent = asyncio.run(run())
     assert intent is not None
     return intent
-
-
-def asked(reference: str = CAPTURE, *, processor_reference: str | None = None, **more: TransactionId) -> Asked:
-    return Asked(processor="cardnet", reference=reference, processor_reference=processor_reference, **more)
 
 
 COUNT = "SELECT count(*) FROM settlements"
@@ -245,128 +222,6 @@ class TestMismatches:
         assert rows(database, self.MISMATCHES) == [("missing_at_processor", CAPTURE, False)]
         writer.write([], progress=[], settlements=[settlement(at=later(LATER, seconds=86_400))])
         assert rows(database, self.MISMATCHES) == [("missing_at_processor", CAPTURE, True)]
-
-
-FOUND = FoundTransaction(
-    payment_intent_id=PaymentIntentId(INTENT),
-    id=CAPTURE,
-    type=Type.capture,
-    amount_minor=1_999,
-    currency="usd",
-    captured_minor=1_999,
-    is_captured=True,
-    is_open=False,
-    is_settled=False,
-    was_missed=False,
-)
-
-
-class TestAsking:
-    def test_nothing_is_known(self, reader: SettlementReader) -> None:
-        assert reader.find([asked()]) == [Finding()]
-
-    @pytest.mark.parametrize(
-        ("event", "found"),
-        [
-            (captured(), FOUND),
-            (
-                captured(TransactionStatus.pending, intent_status=PaymentIntentStatus.processing, received_minor=0),
-                dataclasses.replace(FOUND, is_captured=False, captured_minor=None, is_open=True),
-            ),
-            (
-                captured(TransactionStatus.failed, intent_status=PaymentIntentStatus.canceled, received_minor=0),
-                dataclasses.replace(FOUND, is_captured=False, captured_minor=None),
-            ),
-            (
-                captured(TransactionStatus.failed, received_minor=1_500),
-                dataclasses.replace(FOUND, is_captured=False, captured_minor=1_500),
-            ),
-        ],
-        ids=["captured", "in doubt", "failed", "found captured by another call"],
-    )
-    def test_a_transaction_by_our_own_reference(
-        self, writer: ReadModelWriter, reader: SettlementReader, event: PaymentEvent, found: FoundTransaction
-    ) -> None:
-        writer.write([*life("a"), event], progress=[])
-        assert reader.find([asked()]) == [Finding(transaction=found)]
-
-    def test_by_the_processors_where_ours_names_nothing(
-        self, writer: ReadModelWriter, reader: SettlementReader
-    ) -> None:
-        writer.write([*life("a"), captured()], progress=[])
-        assert reader.find([asked("cn_capture", processor_reference="cn_capture")]) == [Finding(transaction=FOUND)]
-        assert reader.find([asked("tx_other", processor_reference="cn_other")]) == [Finding()]
-
-    def test_not_at_another_processor(self, writer: ReadModelWriter, reader: SettlementReader) -> None:
-        writer.write([*life("a"), captured()], progress=[])
-        elsewhere = Asked(processor="othernet", reference=CAPTURE, processor_reference="cn_capture")
-        assert reader.find([elsewhere]) == [Finding()]
-
-    def test_an_authorization_that_is_named_is_no_capture(
-        self, writer: ReadModelWriter, reader: SettlementReader
-    ) -> None:
-        writer.write(life("a"), progress=[])
-        authorization = life("a")[-1].payment_intent.transactions[0]
-        (finding,) = reader.find([asked(authorization.id)])
-        assert finding.transaction is not None
-        assert (finding.transaction.type, finding.transaction.captured_minor) == (Type.authorization, None)
-
-    @pytest.mark.parametrize(
-        ("outcome", "is_settled", "was_missed"),
-        [
-            ("settled", True, False),
-            ("amount", True, False),
-            ("currency", True, False),
-            ("missing_at_processor", False, True),
-            ("settled_twice", False, False),
-        ],
-    )
-    def test_what_has_been_settled_already(
-        self, writer: ReadModelWriter, reader: SettlementReader, outcome: str, is_settled: bool, was_missed: bool
-    ) -> None:
-        writer.write([*life("a"), captured()], progress=[], settlements=[settlement(outcome)])
-        (finding,) = reader.find([asked()])
-        assert finding.transaction is not None
-        assert (finding.transaction.is_settled, finding.transaction.was_missed) == (is_settled, was_missed)
-
-    def test_a_line_that_was_judged(
-        self, writer: ReadModelWriter, reader: SettlementReader, database: psycopg.Connection
-    ) -> None:
-        writer.write([], progress=[], settlements=[UNMATCHED])
-        ((known,),) = rows(database, "SELECT id FROM settlements")
-        questions = [
-            asked("cn_capture", settlement_id=TransactionId(str(known))),
-            asked("cn_capture", settlement_id=TransactionId("tx_other")),
-        ]
-        assert [finding.line_is_judged for finding in reader.find(questions)] == [True, False]
-
-    def test_many_are_answered_in_their_order(self, writer: ReadModelWriter, reader: SettlementReader) -> None:
-        writer.write([*life("a"), captured()], progress=[])
-        findings = reader.find([asked("tx_none"), asked(), asked("tx_none"), asked()])
-        assert [finding.transaction is not None for finding in findings] == [False, True, False, True]
-
-    def test_how_far_the_read_model_has_come(
-        self, writer: ReadModelWriter, reader: SettlementReader, database: psycopg.Connection
-    ) -> None:
-        writer.load_progress("payments.events", [0, 1])
-        assert reader.watermark(partitions=2) is None, "of settlements nothing was read yet"
-        writer.load_progress("payments.settlements", [0, 1])
-        assert reader.watermark(partitions=2) == 0
-        database.execute("UPDATE read_model_progress SET watermark = 'epoch'::timestamptz + interval '7 s'")
-        database.execute(
-            "UPDATE read_model_progress SET watermark = 'epoch'::timestamptz + interval '5 s'"
-            " WHERE topic = 'payments.settlements' AND partition = 1"
-        )
-        assert reader.watermark(partitions=2) == 5_000_000
-        assert reader.watermark(partitions=4) is None
-
-
-def test_a_server_that_is_away_is_told_of() -> None:
-    reader = SettlementReader("postgresql://nobody@127.0.0.1:1/nothing")
-    with pytest.raises(ReadModelUnavailable):
-        reader.find([asked()])
-    with pytest.raises(ReadModelUnavailable):
-        reader.watermark(partitions=4)
 
 
 def _time(database: psycopg.Connection, at: Micros) -> object:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from schemas.commands import Authorize, CancelPaymentIntent, CapturePayment, ResolveTransaction, ReturnFromChallenge
 from schemas.identifiers import MerchantId, fingerprint
 from schemas.payment import Actor, ActorType, CaptureMethod, PaymentIntentStatus
-from schemas.processing import Outcome, TimerFired
+from schemas.processing import Outcome, ResultSource, TimerFired
 from schemas.times import Micros, later
 from tests.topology.domain.script import INTENT, KEY, START, Payment, authorize_body, command, create_body, result, tx
 from topology.domain import DeadLetterCause, EventType, Refusal, decide
@@ -212,6 +212,25 @@ def test_the_actor_the_cause_and_the_time_are_on_record() -> None:
         ("processor", "a", f"result:authorize:{authorization}"),
         ("timer", "doubt_alert", f"timer:doubt_alert:{authorization}"),
         ("operator", "ada", "cmd_4"),
+    ]
+
+
+def test_what_is_believed_on_other_evidence_than_an_answer_says_on_which() -> None:
+    payment = Payment().tell(
+        "attempt", "authorization: unknown", "operator: authorization approved", "capture: unknown"
+    )
+    capture = result(payment.latest("capture"), Outcome.approved, at=payment.now, source=ResultSource.settlement)
+    payment.give(replace(capture, evidence="settlement file 7 (ab), line 3"))
+    told = [(event.type, event.evidence) for event in payment.events]
+    by_mail = "the processor's books, seen by mail"
+    assert told == [
+        (EventType.payment_intent_created, None),
+        (EventType.transaction_created, None),
+        (EventType.transaction_pending, None),
+        (EventType.transaction_completed, by_mail),
+        (EventType.transaction_created, by_mail),
+        (EventType.transaction_pending, None),
+        (EventType.transaction_completed, "settlement file 7 (ab), line 3"),
     ]
 
 

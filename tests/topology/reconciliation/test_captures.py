@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.identifiers import TransactionId
 from schemas.partitioner import partition
@@ -11,6 +12,7 @@ from schemas.settlement import Capture
 from schemas.topics import CAPTURES
 from tests.topology.domain.script import Payment
 from tests.topology.reconciliation.rig import APPROVED, Rig
+from topology.pending.captures import capture_in
 
 APPROVE = ("attempt", "authorization: approved ref=cn_1")
 
@@ -61,7 +63,18 @@ def test_it_is_known_by_our_own_reference_on_its_own_partition() -> None:
         amount_minor=1_000,
         currency="usd",
         at=capture.completed_at or rig.clock.now(),
+        livemode=False,
     )
+
+
+def test_it_tells_real_money_from_test_mode() -> None:
+    """Which decides the clock that its settlement window goes by."""
+    rig = Rig().tell(*APPROVE, "capture: approved")
+    event = rig.payment.events[-1]
+    for livemode in (False, True):
+        told = capture_in(replace(event, payment_intent=replace(event.payment_intent, livemode=livemode)))
+        assert told is not None
+        assert told.livemode is livemode
 
 
 def test_one_in_doubt_has_no_reference_of_the_processors() -> None:

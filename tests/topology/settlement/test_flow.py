@@ -2,96 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-
 import pytest
 from msgspec.structs import replace
-from prometheus_client import REGISTRY
 
 from schemas.operations import DeadLetter
 from schemas.partitioner import partition
 from schemas.payment import TransactionStatus
-from schemas.processing import ProcessorResult
 from schemas.settlement import Capture, Settlement, SettlementLine
 from schemas.times import Micros
 from schemas.topics import CAPTURES, DEAD_LETTERS, PROCESSOR_RESULTS, SETTLEMENT_LINES, SETTLEMENTS
-from tests.harness.driver import FakeClock, FlowDriver
-from tests.topology.settlement.script import INTENT, START, TRANSACTION, capture, found, line
+from tests.topology.settlement.rig import DAY, KEY, Rig
+from tests.topology.settlement.script import INTENT, START, TRANSACTION, capture, line
 from topology.kafka import Received
-from topology.settlement import FLOW, Calendars, SettlementSide, build
-from topology.settling.findings import Judged, Question
+from topology.settling import side
 
-KEY = f"cardnet:{TRANSACTION}"
-DAY = 86_400.0
 IN_DOUBT = TransactionStatus.pending
-
-
-class FakeJudge:
-    """Keeps the questions; the test answers them, oldest first."""
-
-    def __init__(self) -> None:
-        self.asked: deque[Question] = deque()
-        self.answered: deque[tuple[Question, Judged]] = deque()
-
-    def start(self) -> None:
-        """Ready."""
-
-    def submit(self, questions: Sequence[Question]) -> None:
-        self.asked.extend(questions)
-
-    def answer(self, known: str) -> None:
-        """The read model says this to the oldest question."""
-        question = self.asked.popleft()
-        self.answered.append((question, Judged(question.asked, question.due_at, found(known))))
-
-    def take(self, limit: int) -> list[tuple[Question, Judged]]:
-        return [self.answered.popleft() for _ in range(min(limit, len(self.answered)))]
-
-    def waiting(self) -> int:
-        return len(self.asked)
-
-    def close(self) -> None:
-        self.asked.clear()
-        self.answered.clear()
-
-
-class Rig:
-    """Flow, side, judge and clock."""
-
-    def __init__(self) -> None:
-        self.judge = FakeJudge()
-        self.clock = FakeClock(START)
-        self.side = SettlementSide(self.judge, Calendars(), partitions=4, clock=self.clock)
-        self.driver = FlowDriver(FLOW, build, side=self.side, clock=self.clock)
-
-    def capture(self, status: TransactionStatus = TransactionStatus.succeeded, *, lost: bool = False) -> None:
-        self.driver.pipe(CAPTURES, capture(status, at=self.clock.now()), lost=lost)
-
-    def line(self, *lines: SettlementLine, lost: bool = False) -> None:
-        self.driver.pipe(SETTLEMENT_LINES, *(lines or (line(),)), lost=lost)
-
-    def known(self, known: str, *, lost: bool = False) -> None:
-        """The read model answers, and the flow hears of it."""
-        self.judge.answer(known)
-        self.driver.settle(lost=lost)
-
-    def outcomes(self) -> list[str]:
-        """What was written since the last time."""
-        return [settlement.outcome for settlement in self.driver.read(SETTLEMENTS)]
-
-    def results(self) -> list[ProcessorResult]:
-        return self.driver.read(PROCESSOR_RESULTS)
-
-    def restart(self) -> None:
-        """The process dies, another takes over, and goes through what it restored."""
-        self.driver.crash()
-        self.driver.settle()
-
-    def gauge(self, name: str) -> float:
-        value = REGISTRY.get_sample_value(name)
-        assert value is not None
-        return value
 
 
 @pytest.fixture
@@ -265,6 +190,57 @@ def test_after_a_stop_nothing_is_asked(rig: Rig) -> None:
     rig.line()
     assert not rig.judge.asked
     assert rig.side.idle()
+
+
+class TestManyQuestions:
+    """With the read model away a whole file may wait: of most lines no more than the key is kept beside the store."""
+
+    LINES = tuple(line(number, reference=f"tx_{number:032x}") for number in range(1, 8))
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(side, "_QUESTIONS_MAX", 3)
+
+    @pytest.mark.parametrize("restarts", [False, True])
+    def test_lines_are_asked_about_in_their_turn(self, rig: Rig, restarts: bool) -> None:
+        rig.line(*self.LINES)
+        if restarts:
+            rig.restart()
+        asked = set[str]()
+        for _ in self.LINES:
+            assert len(rig.judge.asked) <= 3
+            assert rig.gauge("paystream_settlement_questions_waiting") <= len(self.LINES)
+            asked.add(rig.judge.asked[0].key)
+            rig.known("nothing")
+            rig.driver.settle()
+        assert rig.outcomes() == ["missing_here"] * len(self.LINES)
+        assert len(asked) == len(self.LINES)
+        assert not rig.judge.asked
+        assert rig.gauge("paystream_settlement_questions_waiting") == 0
+
+    def test_a_line_that_found_its_capture_meanwhile_is_not_asked_about(self, rig: Rig) -> None:
+        rig.line(*self.LINES)
+        rig.driver.pipe(CAPTURES, *[replace(capture(), transaction_id=each.reference) for each in self.LINES[3:]])
+        assert rig.outcomes() == ["settled"] * 4
+        for _ in range(3):
+            rig.known("nothing")
+            rig.driver.settle()
+        assert rig.outcomes() == ["missing_here"] * 3
+        assert not rig.judge.asked
+
+    def test_windows_that_end_together_are_asked_about_in_parts(self, rig: Rig) -> None:
+        rig.driver.pipe(CAPTURES, *[replace(capture(), transaction_id=each.reference) for each in self.LINES])
+        rig.line(*(line(number, reference=f"tx_9{number:031x}") for number in range(1, 4)))
+        rig.driver.advance(10 * DAY)
+        assert [question.asked.settlement_id is None for question in rig.judge.asked] == [False] * 3
+        for _ in range(3):
+            rig.known("nothing")
+        for _ in range(2):
+            rig.driver.settle()
+        assert len(rig.judge.asked) == len(self.LINES)
+        for _ in self.LINES:
+            rig.known("captured")
+        assert rig.outcomes() == ["missing_here"] * 3 + ["missing_at_processor"] * 7
 
 
 def test_lines_that_wait_for_the_read_model_are_counted(rig: Rig) -> None:

@@ -183,3 +183,34 @@ def test_it_can_be_started_again_and_has_forgotten_what_it_was_asked(judge: Read
     judge.start()
     judge.submit([question(2)])
     assert [asked.key for asked, _judged in taken(judge, 1)] == ["cardnet:tx_2"]
+
+
+def test_a_thread_that_did_not_end_in_time_ends_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not as a second one that asks on the connection of the next."""
+    monkeypatch.setattr(judging, "_END_SECONDS_MAX", 0.01)
+    released = threading.Event()
+
+    class Slow(Reader):
+        def find(self, asked: Sequence[Asked]) -> list[Finding]:
+            released.wait(5.0)
+            return super().find(asked)
+
+    judge = ReadModelJudge(Slow(), partitions=4, wall=FakeClock(NOW))
+    judge.start()
+    judge.submit([question(1)])
+    (before,) = _threads()
+    time.sleep(0.05)
+    judge.close()
+    assert before.is_alive()
+    judge.start()
+    released.set()
+    before.join(1.0)
+    assert not before.is_alive()
+    assert len(_threads()) == 1
+    assert judge.take(10) == []
+    monkeypatch.setattr(judging, "_END_SECONDS_MAX", 5.0)
+    judge.close()
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "settlement-judge"]
