@@ -133,7 +133,7 @@ def _of_success(one: Transaction, booked: Booked | None) -> Iterator[tuple[Promi
     """What succeeded here was approved there, over the same amount; a void takes the amount as it finds it."""
     if booked is None or not booked.is_approved:
         yield Promise.not_in_their_books, f"has the {one.type} {one.id} succeeded, which the network did not approve"
-    elif booked.type != one.type:
+    elif booked.type.value != one.type.value:
         yield Promise.not_in_their_books, f"has the {one.type} {one.id}, which the network booked as a {booked.type}"
     elif one.type is not TransactionType.void and (booked.amount_minor, booked.currency) != (
         one.amount_minor,
