@@ -6,8 +6,9 @@
                   "totals": {"lines", "amount_minor", "fee_minor", "net_minor"}}],
      "trailer": {"file_sequence", "lines"}}
 
-Parsed as it is read, by `ijson`, so that a million lines take no more memory than one. What stands beside the members
-above is passed over. A place is the number of the entry among all lines, for such a file may be a single line of text.
+A line may leave its currency to its batch, which has to say it before its lines then. Parsed as it is read, by `ijson`,
+so that a million lines take no more memory than one. What stands beside the members above is passed over. A place is
+the number of the entry among all lines, for such a file may be a single line of text.
 """
 
 from __future__ import annotations
@@ -161,13 +162,21 @@ class _Document:
         members = self._members[inside]
         self._inside, self._key = _OUT_OF[inside], ""
         if inside is _In.line:
-            yield Row(self.entries, tuple([members.get(name, MISSING) for name in FIELDS]))
+            yield self._row(members)
         elif inside is _In.batch:
             yield from self._total(members)
         elif inside is _In.trailer:
             yield Trailer(self.entries, *[members.get(name, MISSING) for name in ("file_sequence", "lines")])
         elif inside is _In.totals:
             self._members[_In.batch]["totals"] = dict(members)
+
+    def _row(self, line: dict[str, Any]) -> Row:
+        """A line with what its batch says of all of its lines; a text that is empty is not said."""
+        if "currency" not in line:
+            line["currency"] = self._members[_In.batch].get("currency", MISSING)
+        if line.get("reference") == "":
+            line["reference"] = None
+        return Row(self.entries, tuple([line.get(name, MISSING) for name in FIELDS]))
 
     def _header(self) -> Item:
         if self._header_told:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
 
-from tests.topology.settlement_files.files import booking, csv_file, nested, nested_file, problems, read, reference
+from sandbox.card_network.settlement_json import report as network_report
+from sandbox.card_network.settlement_lines import Adjustment, Line, lines
+from sandbox.card_network.settlement_report import report
+from tests.topology.settlement_files.files import AT, booking, csv_file, nested, nested_file, problems, read, reference
 from topology.settlement_files.formats import FORMATS, format_of
 
 Document = dict[str, Any]
+DAY = date(2026, 9, 21)
 
 
 def test_it_says_what_the_other_format_says() -> None:
@@ -21,6 +26,28 @@ def test_it_says_what_the_other_format_says() -> None:
     expected, expected_file = read(csv_file(captures), "csv")
     assert file == expected_file
     assert [line._replace(booked_at=None) for line in lines] == [line._replace(booked_at=None) for line in expected]
+
+
+def test_the_networks_own_nested_file_says_what_its_csv_says() -> None:
+    """There a line has no currency, its batch has; and what has no reference of ours has an empty one."""
+    fee = Line(
+        processor_reference="cn_fee",
+        reference="",
+        kind="fee",
+        amount_minor=0,
+        currency="eur",
+        fee_minor=300,
+        merchant="mer_1",
+        at_micros=AT,
+    )
+    by_currency = [booking(3, currency="jpy"), booking(1), booking(2)]
+    lines_of = [Adjustment(added=fee)]
+    pieces = network_report(lines(by_currency, lines_of, grouped=True), processor="cardnet", settlement_date=DAY)
+    found, file = read(b"".join(pieces), "nested-json")
+    csv = report(lines(by_currency, lines_of, grouped=False), processor="cardnet", settlement_date=DAY)
+    expected, expected_file = read("".join(csv), "csv")
+    assert file == expected_file
+    assert {line._replace(number=0) for line in found} == {line._replace(number=0) for line in expected}
 
 
 def test_lines_may_lie_in_several_batches_of_one_currency() -> None:
