@@ -7,6 +7,7 @@ together (`all: …`) is an action here, named by its first word. Driven by `pla
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -127,7 +128,9 @@ class Stage:
     def recover(self) -> None:
         """See that whatever a phase has done to processes and links is over."""
         for name in ("flow-processing", "flow-reconciliation"):
-            self._signal(name, signal.SIGCONT)
+            # One that has just died is about to be another.
+            with contextlib.suppress(ProcessLookupError):
+                self._signal(name, signal.SIGCONT)
         if self.links_are_broken:
             for cut in self.cuts:
                 cut.result()
@@ -137,16 +140,19 @@ class Stage:
 
     def _is_reached(self) -> bool:
         """Whether all is well between processing and the ISO 8583 host: connected, and the breaker closed."""
-        connections = self._metric('paystream_iso8583_connections{processor="isonet"}')
-        return connections >= _CONNECTIONS_MIN and _succeeds(self.shops["isonet"])
+        return self._connections() >= _CONNECTIONS_MIN and _succeeds(self.shops["isonet"])
+
+    def _connections(self) -> float:
+        """How many connections processing has to the ISO 8583 host."""
+        return self._metric('paystream_iso8583_connections{processor="isonet"}')
 
     def _metric(self, name: str) -> float:
-        """A gauge of the processing flow."""
+        """A gauge of the processing flow; not a number while it cannot be asked."""
         try:
             text = httpx.get(self.stack.description["metrics"]["flow-processing"], timeout=10).text
         except httpx.TransportError:
-            return 0.0
-        return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)), 0.0)
+            return math.nan
+        return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)), math.nan)
 
     def act(self, action: str, phase: Phase) -> None:
         """Carry out an action that rows do together."""
@@ -179,7 +185,7 @@ class Stage:
         os.kill(self.stack.processes[name], number)
 
     def _cut(self, name: str, seconds: float) -> None:
-        """Cut a link; it comes back by itself."""
+        """Cut a link; it comes back by itself. From here on nothing leaves on it: processing has noticed."""
         self.links_are_broken = True
         url = f"{self.stack.description['proxy']}/{name}/cut"
 
@@ -187,6 +193,7 @@ class Stage:
             httpx.post(url, params={"seconds": seconds}, timeout=seconds + 30).raise_for_status()
 
         self.cuts.append(self.pool.submit(cut))
+        wait_for(lambda: self._connections() == 0, what="the loss of all connections", within_seconds=seconds)
 
     def _import(self, phase: Phase, day: str = "") -> None:
         """Both processors' files: of the phase's date, or of the day that it is (`today`)."""
