@@ -47,6 +47,18 @@ CAPTURES_LOST = Phase(
 )
 
 
+VOIDS_LOST = Phase(
+    title="Voids are lost on their way", faults={"kinds": ["void"], "timeout_rate": 1, "lost_request_share": 1},
+    rows=(
+        http("void never arrived", ("authorization succeeded", "void (cancel) succeeded"), CANCELED,
+             *HOLD, "cancel", "until void pending", "all: faults off", also=("transaction.repeated",), **MANUAL),
+        iso("void never arrived", ("authorization succeeded", "void (requested) succeeded"), CANCELED,
+            *HOLD, "void", "until void pending", "all: faults off", also=("transaction.repeated",), **MANUAL),
+        iso("void of a doubt never arrived", IN_DOUBT, RPM, "pay", "until void pending", "all: faults off",
+            card="tok_timeoutThenApproved", also=("transaction.repeated",)),
+    ),
+)
+
 CODES = Phase(
     title="Answers that say nothing", one_by_one=True,
     rows=(
@@ -85,4 +97,4 @@ DUPLICATES = Phase(
 
 # fmt: on
 
-CALL_PHASES = (CAPTURES_REFUSED, VOIDS_REFUSED, CAPTURES_LOST, CODES, OTHER_CONNECTION, DUPLICATES)
+CALL_PHASES = (CAPTURES_REFUSED, VOIDS_REFUSED, CAPTURES_LOST, VOIDS_LOST, CODES, OTHER_CONNECTION, DUPLICATES)

@@ -60,6 +60,16 @@ CRASH = Phase(
     ),
 )
 
+CRASH_AFTER_CALL = Phase(
+    title="Processing crashes after calling, before it is answered", faults={"slow_seconds": 2},
+    rows=(
+        http("crash after the call: asked again under the same key", PAID, SUCCEEDED,
+             "pay", "until booked authorization", "all: restart flow-processing", card="tok_slow"),
+        iso("crash after the call: never asked again", IN_DOUBT, RPM,
+            "pay", "until booked authorization", "all: restart flow-processing", card="tok_slow"),
+    ),
+)
+
 OPERATOR = Phase(
     title="Nobody looks up (reconciliation stands still), and a person decides",
     rows=(
@@ -85,4 +95,13 @@ CANCEL_DURING_CHALLENGE = Phase(
 )
 # fmt: on
 
-FAILURE_PHASES = (LINK_CUT, BREAKER, LINE_DECIDES, RESTARTED, CRASH, OPERATOR, CANCEL_DURING_CHALLENGE)
+FAILURE_PHASES = (
+    LINK_CUT,
+    BREAKER,
+    LINE_DECIDES,
+    RESTARTED,
+    CRASH,
+    CRASH_AFTER_CALL,
+    OPERATOR,
+    CANCEL_DURING_CHALLENGE,
+)
