@@ -91,7 +91,7 @@ CARDS = Phase(
 
 LATER = Phase(
     title="What comes later still, and what comes in between",
-    faults={"slow_seconds": 1.5, "late_seconds": 14},
+    faults={"slow_seconds": 2, "late_seconds": 14},
     rows=(
         http("request that arrives after its void", IN_DOUBT, RPM,
              "pay", "until requires_payment_method", "until booked authorization", card="tok_arrivesLate"),

@@ -41,7 +41,7 @@ LINE_DECIDES = Phase(
 )
 
 RESTARTED = Phase(
-    title="The processor restarts after it has booked, and before it answers", faults={"slow_seconds": 2},
+    title="The processor restarts after it has booked, and before it answers", faults={"slow_seconds": 5},
     rows=(
         http("processor restarts", PAID, SUCCEEDED, "pay", "until booked authorization", "all: restart card-network",
              card="tok_slow"),
@@ -61,7 +61,7 @@ CRASH = Phase(
 )
 
 CRASH_AFTER_CALL = Phase(
-    title="Processing crashes after calling, before it is answered", faults={"slow_seconds": 2},
+    title="Processing crashes after calling, before it is answered", faults={"slow_seconds": 5},
     rows=(
         http("crash after the call: asked again under the same key", PAID, SUCCEEDED,
              "pay", "until booked authorization", "all: restart flow-processing", card="tok_slow"),
