@@ -61,7 +61,7 @@ def ledger_json(chunks: Iterable[list[LedgerRow]]) -> Iterator[bytes]:
 
 
 def _ledger_entry(row: LedgerRow) -> dict[str, object]:
-    reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor = row
+    reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor, hold, until = row
     return {
         "reference": reference,
         "payment_intent": payment_intent,
@@ -72,4 +72,6 @@ def _ledger_entry(row: LedgerRow) -> dict[str, object]:
         "at": rfc3339(at_micros),
         "requests": requests,
         "processor": processor,
+        "hold": hold,
+        "capture_before": None if until is None else rfc3339(until),
     }

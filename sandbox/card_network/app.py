@@ -93,6 +93,7 @@ def create_app(
         Route("/clock", api.advance_clock, methods=["POST"]),
         Route("/faults", api.show_faults),
         Route("/faults", api.change_faults, methods=["POST"]),
+        Route("/faults/thrown", api.thrown_faults),
     ]
     return Starlette(
         routes=routes,
@@ -188,6 +189,9 @@ class _Api:
 
     async def show_faults(self, _request: HttpRequest) -> Response:
         return _json(self._network.dice.plan)
+
+    async def thrown_faults(self, _request: HttpRequest) -> Response:
+        return _json(dict(sorted(self._network.dice.thrown.items())))
 
     async def change_faults(self, request: HttpRequest) -> Response:
         try:

@@ -8,6 +8,7 @@ void alike. The plan comes from the command line and is changed at run time by P
 """
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -79,12 +80,17 @@ class LinkFault:
     """The doubtful answer is to a request that is not booked."""
 
 
+_NAMES = {Delivery.hang: "timeout", Delivery.reset: "reset", Delivery.twice: "duplicate"}
+
+
 class Dice:
     """Throws the faults of a plan."""
 
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
         self._random = random.Random(plan.seed)
+        self.thrown: Counter[str] = Counter()
+        """How often each fault of an arrival has been thrown."""
 
     def change(self, changes: dict[str, Any]) -> FaultPlan:
         """Put `changes` in force; what they do not name stays. Raises msgspec.ValidationError and changes nothing."""
@@ -94,6 +100,16 @@ class Dice:
         return self.plan
 
     def throw(self, kind: Kind) -> Fault:
+        """What befalls one arrival; counted."""
+        fault = self._throw(kind)
+        if fault.delivery is not None:
+            lost = "_request_lost" if fault.loses_request else ""
+            self.thrown[_NAMES[fault.delivery] + lost] += 1
+        if fault.declines:
+            self.thrown["decline"] += 1
+        return fault
+
+    def _throw(self, kind: Kind) -> Fault:
         # Always three throws, so that what befalls the next arrival does not depend on this one's fate.
         chance, half, decline = (self._random.random() for _ in range(3))
         plan = self.plan

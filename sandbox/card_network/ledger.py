@@ -92,7 +92,7 @@ _UPDATE = (
     " WHERE reference = ?"
 )
 
-LedgerRow = tuple[str, str, str, str, int | None, str | None, int, int, str]
+LedgerRow = tuple[str, str, str, str, int | None, str | None, int, int, str, str | None, int | None]
 _ROWS_PER_CHUNK = 1000
 
 
@@ -195,11 +195,12 @@ class Ledger:
     def rows(self) -> Iterator[list[LedgerRow]]:
         """Every decided transaction in booking order, in chunks, all of one moment.
 
-        (reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor)
+        (reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor, hold,
+        capture_before_micros)
         """
         yield from self._chunks(
-            "SELECT reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor"
-            " FROM bookings WHERE position IS NOT NULL ORDER BY position"
+            "SELECT reference, payment_intent, kind, status, amount_minor, currency, at_micros, requests, processor,"
+            " hold, capture_before_micros FROM bookings WHERE position IS NOT NULL ORDER BY position"
         )
 
     def captures(

@@ -77,3 +77,9 @@ def test_a_bad_change_changes_nothing(changes: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         dice.change(changes)
     assert dice.plan == FaultPlan(reset_rate=0.5)
+
+
+def test_what_was_thrown_is_counted() -> None:
+    dice = Dice(FaultPlan(timeout_rate=0.5, duplicate_rate=0.5, lost_request_share=1, seed=5))
+    faults = Counter(dice.throw(Kind.capture).delivery for _ in range(100))
+    assert dice.thrown == {"timeout_request_lost": faults[Delivery.hang], "duplicate": faults[Delivery.twice]}

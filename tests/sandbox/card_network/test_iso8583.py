@@ -55,6 +55,8 @@ def test_an_authorization_is_approved_and_booked(network: NetworkProcess, link: 
         "at": "",
         "requests": 1,
         "processor": "isonet",
+        "hold": "held",
+        "capture_before": row["capture_before"],
     }
     looked_up = network.look_up(asked[62])
     assert looked_up is not None

@@ -17,6 +17,8 @@ LEDGER_FIELDS = [
     "at",
     "requests",
     "processor",
+    "hold",
+    "capture_before",
 ]
 
 
@@ -47,6 +49,8 @@ def test_an_authorization_is_approved_and_booked(network: NetworkProcess) -> Non
         "at": "",
         "requests": 1,
         "processor": "cardnet",
+        "hold": "held",
+        "capture_before": answer["capture_before"],
     }
     assert row["at"].endswith("Z")
     assert network.look_up(answer["reference"]) == answer
