@@ -1,4 +1,4 @@
-"""One seed: a stack, clients, faults, healing, evidence, verdict.
+"""One seed: a stack, clients, faults, healing, settlement, evidence, verdict.
 
 `python -m tests.chaos.run --seed S [--payments P] [--seconds T] [--faults F] [--directory D]`: prints the verdict and
 exits with 1 on any violation. It runs in a mount namespace of its own, where that can be had, so that it may fill small
@@ -27,8 +27,11 @@ from sandbox.stack import Part
 from tests.chaos.coverage import MUST_OCCUR, observed
 from tests.chaos.healing import heal
 from tests.chaos.history import Progress
+from tests.chaos.merchants import API_KEYS, route_of, setting
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.plan import Fault, FaultKind, plan, targets_of
+from tests.chaos.operator import insist
+from tests.chaos.plan import Fault, FaultKind, network_arguments, plan, targets_of
+from tests.chaos.settling import Interruption, settle
 from tests.chaos.small_disk import CannotMount, SmallDisk, own_mounts, speaks_of_full_disk
 from tests.harness.stack import SHORT_TIMES, RunningStack, start_stack
 
@@ -43,8 +46,8 @@ CHAOS_TIMES = (
 )
 # No S3: nothing uses it yet, and it would only be killed with all others.
 _PARTS = frozenset(Part) - {Part.S3}
-_CLIENTS = 2
 _WORKERS = 64
+_ON_RECORD_WITHIN_SECONDS = 30.0
 _CLIENTS_END_WITHIN_SECONDS = 240.0
 # By far more than a seed writes, or the disk would be full by itself.
 _DISK_BYTES = {"kafka": 512 << 20, "postgres": 512 << 20, "card-network": 64 << 20}
@@ -56,7 +59,7 @@ class Seed:
     """What is run."""
 
     seed: int
-    payments: int = 2_050
+    payments: int = 1_750
     seconds: float = 50.0
     faults: int = 50
 
@@ -67,13 +70,19 @@ class Seed:
 
     @property
     def stack_arguments(self) -> tuple[str, ...]:
-        """Two processes of ingress; two of the payments flow in another third of the seeds.
+        """Two processes of ingress; two of the payments flow or of processing, where there are not three brokers.
 
-        In every other seed the card network deduplicates no authorizations: one that is asked twice is two holds.
+        By ISO 8583 the network may answer one process of processing on a connection of the other. In every other seed
+        it deduplicates no authorizations by HTTP either: one that is asked twice is two holds.
         """
-        more = {0: ("--brokers", "3"), 1: ("--flow", "payments=2"), 2: ()}
-        network = ("--card-network=--no-authorization-deduplication",) if self.seed % 2 else ()
-        return (*CHAOS_TIMES, "--proxied", "--ingress-processes", "2", *more[self.seed % 3], *network)
+        more = {0: ("--brokers", "3"), 1: ("--flow", "payments=2"), 2: ("--flow", "processing=2")}
+        network = [*network_arguments(self.seed), *(["--no-authorization-deduplication"] if self.seed % 2 else [])]
+        return (
+            *CHAOS_TIMES,
+            *("--setting", setting(), "--proxied", "--ingress-processes", "2"),
+            *more[self.seed % 3],
+            *(f"--card-network={argument}" for argument in network),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +129,10 @@ def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_oc
     data = [word for name, disk in disks.items() for word in ("--data", f"{name}={disk.folder}")]
     arguments = (*seed.stack_arguments, *data)
     with start_stack(parts=_PARTS, arguments=arguments, directory=directory / "stack") as stack:
+        for merchant in API_KEYS:
+            _put_on_record(stack, merchant, directory, seed=seed.seed)
         phases.end("start")
-        histories = [directory / f"history-{number}.jsonl" for number in range(_CLIENTS)]
+        histories = [directory / f"history-{merchant}.jsonl" for merchant in API_KEYS]
         nemesis = Nemesis(stack, directory, disks)
         faults = plan(
             seed.seed,
@@ -141,6 +152,11 @@ def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_oc
         phases.end("clients")
         evidence, violations = heal(stack, histories)
         phases.end("healing")
+        settled = settle(stack, evidence, directory, nemesis, seed=seed.seed)
+        phases.end("settlement")
+        evidence, at_the_end = heal(stack, histories, settled.files)
+        violations = list(dict.fromkeys([*violations, *at_the_end]))
+        phases.end("windows")
         audited = [[*place, digest] for place, digest in (evidence.audited or {}).items()]
         _write(directory / "evidence.json", {**asdict(evidence), "audited": audited})
     phases.end("stop")
@@ -149,14 +165,14 @@ def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_oc
     return Verdict(
         seed=seed.seed,
         payments=len({step.intent for step in evidence.steps}),
-        faults=len(nemesis.done),
-        planned=len(faults),
+        faults=len(nemesis.done) + len(settled.interrupted),
+        planned=len(nemesis.done) + len(nemesis.missed) + len(settled.files.lines),
         operations=len(evidence.history),
         heard=sum(operation.status is not None for operation in evidence.history),
         seconds=round(time.monotonic() - phases.began, 1),
         phases=phases.seconds,
         processor_seconds=_processor_seconds(),
-        done=_by_kind_and_target(nemesis.done),
+        done={**_by_kind_and_target(nemesis.done), **_by_import(settled.interrupted)},
         observed=dict(sorted(seen.items())),
         ran_out_of_space=_out_of_space(stack.directory / "logs"),
         no_small_disks=no_small_disks,
@@ -177,7 +193,7 @@ def _mount_disks(seed: Seed, directory: Path) -> dict[str, SmallDisk]:
 @contextlib.contextmanager
 def _clients(stack: RunningStack, histories: Sequence[Path], seed: Seed) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes of clients; none is left at the end, whatever happens."""
-    clients = [_client(stack, history, seed) for history in histories]
+    clients = [_client(stack, history, seed, merchant) for history, merchant in zip(histories, API_KEYS, strict=True)]
     try:
         yield clients
     finally:
@@ -186,12 +202,20 @@ def _clients(stack: RunningStack, histories: Sequence[Path], seed: Seed) -> Iter
             client.wait()
 
 
-def _client(stack: RunningStack, history: Path, seed: Seed) -> subprocess.Popen[bytes]:
+def _put_on_record(stack: RunningStack, merchant: str, directory: Path, *, seed: int) -> None:
+    """Say which way the payments of a merchant go."""
+    route = ",".join(route_of(merchant, seed=seed))
+    command = ("merchants", "put", merchant, "--name", merchant, "--route", f"*={route}")
+    insist(stack, directory / "merchants.log", *command, within_seconds=_ON_RECORD_WITHIN_SECONDS)
+
+
+def _client(stack: RunningStack, history: Path, seed: Seed, merchant: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.chaos.client", str(stack.directory / "stack.json"), str(history)]
     options = {
         "--name": history.stem,
         "--seed": seed.seed,
-        "--payments": seed.payments // _CLIENTS,
+        "--merchant": merchant,
+        "--payments": seed.payments // len(API_KEYS),
         "--workers": _WORKERS,
         "--seconds": seed.seconds,
     }
@@ -203,6 +227,10 @@ def _client(stack: RunningStack, history: Path, seed: Seed) -> subprocess.Popen[
 
 def _by_kind_and_target(done: Sequence[Fault]) -> dict[str, int]:
     return dict(sorted(Counter(f"{fault.kind} {fault.target}".strip() for fault in done).items()))
+
+
+def _by_import(interrupted: Sequence[Interruption]) -> dict[str, int]:
+    return dict(sorted(Counter(f"{one} settlement-import" for one in interrupted).items()))
 
 
 def _out_of_space(logs: Path) -> list[str]:
