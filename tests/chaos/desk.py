@@ -24,7 +24,7 @@ from schemas.topics import CAPTURES, PROCESSOR_RESULTS, SETTLEMENT_LINES, SETTLE
 from sinks.postgres import Asked, Finding, FoundTransaction
 from tests.chaos.collect_settlement import line_of, settled_of
 from tests.chaos.evidence import Adjustment, Settlement
-from tests.chaos.settling import lines_of
+from tests.chaos.settling import adjust, days_of, lines_of
 from tests.chaos.shop import Shop
 from tests.harness.driver import FlowDriver
 from tests.harness.stack import wait_for
@@ -118,7 +118,11 @@ class _ReadModel:
 def _found(intent: PaymentIntent, one: Transaction, written: Sequence[Record]) -> FoundTransaction:
     outcomes = [settled.outcome for settled in written if settled.transaction_id == one.id]
     is_captured = one.type is TransactionType.capture and one.status is TransactionStatus.succeeded
-    received_minor = intent.amount_received_minor or None
+    has_capture = any(
+        other.type is TransactionType.capture and other.status is TransactionStatus.succeeded
+        for other in intent.transactions
+    )
+    received_minor = None if has_capture else intent.amount_received_minor or None
     return FoundTransaction(
         payment_intent_id=intent.id,
         id=one.id,
@@ -160,18 +164,18 @@ class Desk:
 
     def captured(self) -> list[str]:
         """The references of the captures, in the order of the network's books."""
-        return [row["reference"] for row in self._captures()]
+        return list(days_of(self._network.base_url))
 
-    def double(self, reference: str) -> None:
-        """Let the file have the line of a capture twice."""
-        processor = self._shop.bank.name
-        order = {"processor": processor, "date": self._day(), "action": "double", "reference": reference}
-        self._network.client.post("/settlement/adjustments", json=order).raise_for_status()
-        self._adjustments.append(Adjustment(action="double", processor=processor, reference=reference))
+    def adjust(self, *adjustments: Adjustment) -> None:
+        """Let the file be wrong."""
+        for adjustment in adjustments:
+            adjust(self._network.base_url, adjustment, days_of(self._network.base_url))
+        self._adjustments.extend(adjustments)
 
     def import_file(self, *, lines_at_once: int = 10_000, dies_after: int | None = None) -> None:
         """Import the file of the day; `dies_after` so many transactions it raises ImportDied."""
-        content = self._network.client.get(f"/settlements/{self._shop.bank.name}/{self._day()}.csv").content
+        (day,) = set(days_of(self._network.base_url).values())
+        content = self._network.client.get(f"/settlements/{self._shop.bank.name}/{day}.csv").content
         self._files[hashlib.sha256(content).hexdigest()] = lines_of(content.decode())
         self._log.dies_after = dies_after
         with patch.object(importing, "LINES_PER_TRANSACTION", lines_at_once):
@@ -231,10 +235,3 @@ class Desk:
                 waiting=waiting,
             )
         )
-
-    def _captures(self) -> list[dict[str, str]]:
-        return [row for row in self._network.ledger() if row["type"] == "capture" and row["status"] == "approved"]
-
-    def _day(self) -> str:
-        (day,) = {row["at"][:10] for row in self._captures()}
-        return day

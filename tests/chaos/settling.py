@@ -14,7 +14,7 @@ import json
 import random
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,7 +34,7 @@ from tests.chaos.processes import until
 from tests.harness.api import ledger
 from tests.harness.stack import RunningStack
 
-__all__ = ["BEYOND_WINDOWS", "Interruption", "SettlementRun", "lines_of", "settle"]
+__all__ = ["BEYOND_WINDOWS", "Interruption", "SettlementRun", "adjust", "days_of", "lines_of", "settle"]
 
 BEYOND_WINDOWS = "6d12h"
 """By how much the test clock goes ahead: a window of a day, three business days and a weekend. No hold ends by then."""
@@ -81,10 +81,10 @@ class _File:
 def settle(stack: RunningStack, evidence: Evidence, directory: Path, nemesis: Nemesis, *, seed: int) -> SettlementRun:
     """Carry it all out; raises where a command is never done, or the network does not answer."""
     chance = random.Random(f"settling-{seed}")
-    days = _days(stack)
+    days = days_of(stack.card_network)
     adjustments = choose(seed, evidence.steps)
     for adjustment in adjustments:
-        _adjust(stack, adjustment, days)
+        adjust(stack.card_network, adjustment, days)
     files = list(_fetched(stack, sorted({*days.values()} or {_today()}), directory))
     interruptions = list(Interruption)
     if seed % 2:
@@ -114,9 +114,9 @@ def settle(stack: RunningStack, evidence: Evidence, directory: Path, nemesis: Ne
     )
 
 
-def _days(stack: RunningStack) -> dict[str, str]:
+def days_of(card_network: str) -> dict[str, str]:
     """By reference of a capture, the settlement date that it belongs to: the network's day in UTC."""
-    rows = ledger(stack.card_network)
+    rows = ledger(card_network)
     return {
         row["reference"]: row["at"][:10] for row in rows if row["type"] == "capture" and row["status"] == "approved"
     }
@@ -126,7 +126,8 @@ def _today() -> str:
     return time.strftime("%Y-%m-%d", time.gmtime())
 
 
-def _adjust(stack: RunningStack, adjustment: Adjustment, days: dict[str, str]) -> None:
+def adjust(card_network: str, adjustment: Adjustment, days: Mapping[str, str]) -> None:
+    """Have the network make a file wrong: that of the capture's date, or the last one. `days` are those of captures."""
     order = {
         "processor": adjustment.processor,
         "date": days.get(adjustment.reference) or max(days.values(), default=_today()),
@@ -137,7 +138,7 @@ def _adjust(stack: RunningStack, adjustment: Adjustment, days: dict[str, str]) -
         "currency": adjustment.currency,
     }
     body = {name: value for name, value in order.items() if value is not None}
-    url = f"{stack.card_network}/settlement/adjustments"
+    url = f"{card_network}/settlement/adjustments"
     httpx.post(url, json=body, timeout=_NETWORK_SECONDS).raise_for_status()
 
 

@@ -15,6 +15,8 @@ import pytest
 from tests.chaos.banks import HttpBank, IsoBank
 from tests.chaos.bugs import BUGS, planted
 from tests.chaos.desk import Desk, ImportDied
+from tests.chaos.evidence import Adjustment
+from tests.chaos.merchants import HTTP
 from tests.chaos.shop import Shop
 from tests.harness.stack import wait_for
 from tests.sandbox.card_network.network_process import NetworkProcess
@@ -68,7 +70,7 @@ def paid(network: NetworkProcess, *, payments: int = 3) -> Iterator[Desk]:
 def has_a_line_twice(network: NetworkProcess) -> list[str]:
     """The processor's file names one capture twice."""
     with paid(network) as desk:
-        desk.double(desk.captured()[1])
+        desk.adjust(Adjustment(action="double", processor=HTTP, reference=desk.captured()[1]))
         desk.import_file()
         desk.settle()
         desk.end_windows()
