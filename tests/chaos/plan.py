@@ -77,9 +77,9 @@ _NETWORK_RATES_MAX: Mapping[str, float] = {
 _NETWORK_RATE_IS_ZERO = 0.2
 # What is late arrives while its void is under way, or has been acknowledged.
 _LATE_SECONDS = 12.0
-_FAULTS_IN_SETTLEMENT = 5
-_SETTLEMENT_SECONDS = 8.0
-_OF_SETTLEMENT = ("flow-settlement", "flow-postgres", "flow-payments")
+_FAULTS_IN_SETTLEMENT = 4
+_SETTLEMENT_SECONDS = 5.0
+_OF_SETTLEMENT = ("flow-settlement", "flow-postgres", "flow-payments", "flow-reconciliation")
 _SETTLEMENT_KINDS = (FaultKind.kill, FaultKind.pause, FaultKind.stop)
 _FAULTS_IN_BURST = 5
 _BURST = 0.5
@@ -142,11 +142,10 @@ def plan(
     return sorted(planned, key=lambda fault: fault.at_seconds)
 
 
-def plan_of_settlement(seed: int, processes: Sequence[str]) -> list[Fault]:
-    """A few faults while files are imported and matched; the first kills the settlement flow, in any case."""
-    chance = random.Random(f"nemesis-of-settlement-{seed}")
+def plan_of_settlement(seed: int, processes: Sequence[str], *, while_: str) -> list[Fault]:
+    """A few faults while something happens to settlement; one of them kills the settlement flow, in any case."""
+    chance = random.Random(f"nemesis-of-{while_}-{seed}")
     targets = [name for name in processes if name.startswith(_OF_SETTLEMENT)]
-    first = (FaultKind.kill, "flow-settlement")
     others = [(chance.choice(_SETTLEMENT_KINDS), chance.choice(targets)) for _ in range(_FAULTS_IN_SETTLEMENT - 1)]
     planned = [
         Fault(
@@ -156,7 +155,7 @@ def plan_of_settlement(seed: int, processes: Sequence[str]) -> list[Fault]:
             target=target,
             lasts_seconds=chance.uniform(0.3, 2.0),
         )
-        for kind, target in (first, *others)
+        for kind, target in ((FaultKind.kill, "flow-settlement"), *others)
     ]
     return sorted(planned, key=lambda fault: fault.at_seconds)
 

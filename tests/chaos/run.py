@@ -24,12 +24,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sandbox.stack import Part
+from tests.chaos.commands import insist
 from tests.chaos.coverage import MUST_OCCUR, observed
 from tests.chaos.healing import heal
 from tests.chaos.history import Progress
 from tests.chaos.merchants import API_KEYS, route_of, setting
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.operator import insist
 from tests.chaos.plan import Fault, FaultKind, network_arguments, plan, targets_of
 from tests.chaos.settling import Interruption, settle
 from tests.chaos.small_disk import CannotMount, SmallDisk, own_mounts, speaks_of_full_disk
@@ -59,7 +59,7 @@ class Seed:
     """What is run."""
 
     seed: int
-    payments: int = 1_750
+    payments: int = 1_600
     seconds: float = 50.0
     faults: int = 50
 

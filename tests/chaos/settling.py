@@ -2,8 +2,9 @@
 
 The order: adjustments at the card network; the file of each processor and settlement date, the one as CSV and the other
 nested, imported by command, each of which is killed or shut out in the middle, and then run again; the settlement flow
-is killed and paused meanwhile; once all lines that have a capture are matched, the test clock goes beyond every window.
-What comes of it is for the checker. Driven by `run`, once the payments have healed.
+and those around it are killed and paused meanwhile; once all lines that have a capture are matched, the test clock goes
+beyond every window, and they are killed and paused once more. What comes of it is for the checker. Driven by `run`,
+once the payments have healed.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ import psycopg
 
 from tests.chaos.adjusting import choose
 from tests.chaos.collect_settlement import Files
+from tests.chaos.commands import begin, insist
 from tests.chaos.evidence import ISO8583, Adjustment, Evidence
 from tests.chaos.merchants import HTTP
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.operator import begin, insist
 from tests.chaos.plan import plan_of_settlement
 from tests.chaos.processes import until
 from tests.harness.api import ledger
 from tests.harness.stack import RunningStack
 
-__all__ = ["BEYOND_WINDOWS", "Interruption", "SettlementRun", "adjust", "days_of", "lines_of", "settle"]
+__all__ = ["BEYOND_WINDOWS", "Interruption", "SettlementRun", "adjust", "days_of", "import_file", "lines_of", "settle"]
 
 BEYOND_WINDOWS = "6d12h"
 """By how much the test clock goes ahead: a window of a day, three business days and a weekend. No hold ends by then."""
@@ -91,13 +92,12 @@ def settle(stack: RunningStack, evidence: Evidence, directory: Path, nemesis: Ne
         interruptions.reverse()
     log = directory / "settlement-commands.log"
     with ThreadPoolExecutor(len(files) + 1) as pool:
-        faults = plan_of_settlement(seed, list(stack.processes))
-        disturbing = pool.submit(nemesis.run, faults, is_working=lambda: True)
+        disturbing = pool.submit(_disturb, stack, nemesis, seed, while_="files are imported")
         imports = [
             pool.submit(
-                _import,
+                import_file,
                 stack,
-                file,
+                file.path,
                 log.with_name(f"import-{number}.log"),
                 interruption=interruptions[number % len(interruptions)],
                 after_seconds=chance.uniform(*_INTERRUPTED_AFTER_SECONDS),
@@ -108,10 +108,16 @@ def settle(stack: RunningStack, evidence: Evidence, directory: Path, nemesis: Ne
         disturbing.result()
     until(lambda: _matched(stack) >= _to_be_matched(evidence, adjustments), seconds=_MATCHED_WITHIN_SECONDS)
     _advance(stack, log)
+    _disturb(stack, nemesis, seed, while_="windows end")
     return SettlementRun(
         files=Files(adjustments=adjustments, lines={file.sha256: file.lines for file in files}),
         interrupted=interrupted,
     )
+
+
+def _disturb(stack: RunningStack, nemesis: Nemesis, seed: int, *, while_: str) -> None:
+    """A few faults, whether anything works or not."""
+    nemesis.run(plan_of_settlement(seed, list(stack.processes), while_=while_), is_working=lambda: True)
 
 
 def days_of(card_network: str) -> dict[str, str]:
@@ -161,11 +167,11 @@ def lines_of(content: str) -> int:
     return int(content.splitlines()[-1].split(",")[2])
 
 
-def _import(
-    stack: RunningStack, file: _File, log: Path, *, interruption: Interruption, after_seconds: float
+def import_file(
+    stack: RunningStack, path: Path, log: Path, *, interruption: Interruption, after_seconds: float
 ) -> Interruption | None:
-    """Import a file, and be interrupted on the way; what of, or None where it had come to its end before."""
-    arguments = ("settlement", "import", str(file.path))
+    """Import a file, and be interrupted on the way; by what, or None where it had come to its end before."""
+    arguments = ("settlement", "import", str(path))
     first = begin(stack, log, *arguments)
     try:
         time.sleep(after_seconds)

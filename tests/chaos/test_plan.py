@@ -53,11 +53,12 @@ def test_seeds_do_every_kind_of_fault_to_everything() -> None:
 
 
 def test_the_settlement_flow_is_killed_in_every_seed_and_others_are_disturbed_beside_it() -> None:
-    plans = [plan_of_settlement(seed, PROCESSES) for seed in range(1, 51)]
-    assert plans[6] == plan_of_settlement(7, PROCESSES) != plans[7]
+    plans = [plan_of_settlement(seed, PROCESSES, while_="import") for seed in range(1, 51)]
+    assert plans[6] == plan_of_settlement(7, PROCESSES, while_="import") != plans[7]
+    assert plans[6] != plan_of_settlement(7, PROCESSES, while_="windows end")
     assert all(("kill", "flow-settlement") in [(fault.kind, fault.target) for fault in one] for one in plans)
     disturbed = {fault.target for one in plans for fault in one}
-    assert disturbed == {"flow-settlement", "flow-postgres", "flow-payments"}
+    assert disturbed == {"flow-settlement", "flow-postgres", "flow-payments", "flow-reconciliation"}
     assert {fault.kind for one in plans for fault in one} == {"kill", "pause", "stop"}
 
 
