@@ -201,17 +201,14 @@ class Desk:
 
     def settle(self) -> None:
         """The flow goes on until it has nothing to ask and nothing to say."""
-        said = -1
 
         def has_come_to_rest() -> bool:
-            nonlocal said
-            before = said
+            # What is answered from here on is not heard by this step.
+            was_asking, said = self._judge.waiting() > 0, len(self._written)
             self.step()
-            said = len(self._written)
             if self._judge.waiting():
                 self._shop.clock.advance(_BEYOND_A_QUESTION_SECONDS)
-                return False
-            return said == before
+            return not was_asking and not self._judge.waiting() and len(self._written) == said
 
         wait_for(has_come_to_rest, what="the end of settlement", within_seconds=_SETTLES_WITHIN_SECONDS)
 
