@@ -39,6 +39,8 @@ _LEG_NEXT: Mapping[str, frozenset[str]] = {
 _OPEN = frozenset({"created", "requires_action", "pending"})
 _FINAL = frozenset({"succeeded", "canceled"})
 _UNDECIDED = frozenset({"processing"})
+# Of processes on one machine; the broker's is in whole milliseconds.
+_CLOCKS_APART_SECONDS = 0.01
 
 
 def check(evidence: Evidence) -> list[str]:
@@ -50,6 +52,7 @@ def check(evidence: Evidence) -> list[str]:
         *(check_asked(evidence.history, steps) if evidence.history_is_whole else ()),
         *_the_ledger_agrees(evidence.bookings, steps),
         *_nothing_is_held_twice(evidence),
+        *_nothing_is_done_before_it_is_on_record(evidence),
         *_the_read_model_is_the_fold(evidence, steps),
         *_the_changelog_is_the_fold(evidence.states, steps),
         *_all_is_decided(steps),
@@ -154,6 +157,19 @@ def _nothing_is_held_twice(evidence: Evidence) -> Iterator[str]:
             continue
         if one.processor == ISO8583 or (evidence.repeats_are_holds and one.is_approved):
             yield f"held twice: {one.reference} of {one.intent} was asked {one.requests} times, each a hold"
+
+
+def _nothing_is_done_before_it_is_on_record(evidence: Evidence) -> Iterator[str]:
+    """Nobody calls for a Transaction that is not in the log: of a reversal, that is what a time-out waits for."""
+    opened: dict[str, float] = {}
+    for step in evidence.steps:
+        if step.written_at is not None:
+            for leg in step.legs:
+                opened[leg.id] = min(opened.get(leg.id, step.written_at), step.written_at)
+    for one in evidence.bookings:
+        if one.at is not None and one.at + _CLOCKS_APART_SECONDS < opened.get(one.reference, 0.0):
+            early = opened[one.reference] - one.at
+            yield f"early: {one.reference} of {one.intent} was booked {early:.3f} s before it was on record"
 
 
 def _legs_agree(last: Step, booked: Mapping[str, Booking]) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -53,7 +55,10 @@ def collect(stack: RunningStack, histories: Iterable[Path], files: Files | None 
 def read_steps(bootstrap: str) -> list[Step]:
     """Every committed event."""
     return [
-        step_of(partition_of(message), offset_of(message), decode(value_of(message)))
+        dataclasses.replace(
+            step_of(partition_of(message), offset_of(message), decode(value_of(message))),
+            written_at=message.timestamp()[1] / 1_000,
+        )
         for message in messages_of(bootstrap, EVENTS)
     ]
 
@@ -183,6 +188,7 @@ def _bookings(card_network: str) -> list[Booking]:
             requests=row["requests"],
             currency=row["currency"],
             processor=row["processor"],
+            at=datetime.fromisoformat(row["at"]).timestamp(),
         )
         for row in ledger(card_network)
     ]

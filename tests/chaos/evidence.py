@@ -63,6 +63,8 @@ class Step:
     """A digest of the whole PaymentIntent."""
     document: str = ""
     """A digest of the whole event."""
+    written_at: float | None = None
+    """When the broker appended it, in seconds since 1970; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,8 @@ class Booking:
     requests: int
     currency: str | None = None
     processor: str = ""
+    at: float | None = None
+    """When it was booked, in seconds since 1970; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,6 +166,14 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
         ),
         "ledger: tx_2 was asked of isonet, cardnet booked it",
     ),
+    "a call that left before its Transaction was on record": (
+        replace(
+            GOOD,
+            steps=[replace(one, written_at=100.0 + one.sequence) for one in STEPS],
+            bookings=(replace(BOOKINGS[0], at=101.5), replace(BOOKINGS[1], at=103.5)),
+        ),
+        "early: tx_1 of pi_1 was booked 0.500 s before it was on record",
+    ),
     "a gap": (replace(GOOD, steps=(*STEPS[:2], STEPS[3])), "sequence: pi_1 has [1, 2, 4]"),
     "a repeat": (replace(GOOD, steps=(*STEPS, replace(STEPS[3], offset=99))), "sequence: pi_1 has [1, 2, 3, 4, 4]"),
     "an impossible step": (
@@ -366,6 +374,12 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
 @pytest.mark.parametrize(("evidence", "finding"), FAULTS.values(), ids=FAULTS)
 def test_a_broken_promise_is_found(evidence: Evidence, finding: str) -> None:
     assert any(one.startswith(finding) for one in check(evidence)), check(evidence)
+
+
+def test_what_is_booked_once_it_is_on_record_is_not_early() -> None:
+    steps = [replace(one, written_at=100.0 + one.sequence) for one in STEPS]
+    bookings = (replace(BOOKINGS[0], at=101.995), replace(BOOKINGS[1], at=1_000.0))
+    assert check(replace(GOOD, steps=steps, bookings=bookings)) == []
 
 
 def test_of_two_that_were_open_at_once_either_may_take_itself_for_the_first() -> None:
