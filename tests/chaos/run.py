@@ -9,26 +9,25 @@ disks. What it leaves in its directory says why a seed failed: history, plan, ev
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sandbox.stack import Part
-from tests.chaos.commands import insist
+from tests.chaos.clients import put_on_record, running_clients
 from tests.chaos.coverage import MUST_OCCUR, observed
+from tests.chaos.evidence import Evidence
 from tests.chaos.healing import heal
 from tests.chaos.history import Progress
-from tests.chaos.merchants import API_KEYS, route_of, setting
+from tests.chaos.merchants import API_KEYS, setting
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import Fault, FaultKind, network_arguments, plan, targets_of
 from tests.chaos.settling import Interruption, settle
@@ -47,7 +46,6 @@ CHAOS_TIMES = (
 # No S3: nothing uses it yet, and it would only be killed with all others.
 _PARTS = frozenset(Part) - {Part.S3}
 _WORKERS = 64
-_ON_RECORD_WITHIN_SECONDS = 30.0
 _CLIENTS_END_WITHIN_SECONDS = 240.0
 # By far more than a seed writes, or the disk would be full by itself.
 _DISK_BYTES = {"kafka": 512 << 20, "postgres": 512 << 20, "card-network": 64 << 20}
@@ -130,35 +128,21 @@ def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_oc
     arguments = (*seed.stack_arguments, *data)
     with start_stack(parts=_PARTS, arguments=arguments, directory=directory / "stack") as stack:
         for merchant in API_KEYS:
-            _put_on_record(stack, merchant, directory, seed=seed.seed)
+            put_on_record(stack, merchant, directory, seed=seed.seed)
         phases.end("start")
         histories = [directory / f"history-{merchant}.jsonl" for merchant in API_KEYS]
         nemesis = Nemesis(stack, directory, disks)
-        faults = plan(
-            seed.seed,
-            list(stack.processes),
-            faults=seed.faults,
-            within_seconds=seed.seconds,
-            has_small_disks=bool(disks),
-        )
-        _write(directory / "plan.json", [asdict(fault) for fault in faults])
-        with _clients(stack, histories, seed) as clients:
-            nemesis.run(faults, is_working=Progress(histories))
-            _write(directory / "faults-that-took-effect.json", [asdict(fault) for fault in nemesis.done])
-            phases.end("faults")
-            for client in clients:
-                if client.wait(timeout=_CLIENTS_END_WITHIN_SECONDS) != 0:
-                    raise RuntimeError(f"a client ended with {client.returncode}: see its log in {directory}")
-        phases.end("clients")
+        _pay_under_faults(stack, seed, directory, histories, nemesis, phases)
         evidence, violations = heal(stack, histories)
         phases.end("healing")
+        # It says more than nothing where the settlement cannot be carried out.
+        _write_evidence(directory, evidence)
         settled = settle(stack, evidence, directory, nemesis, seed=seed.seed)
         phases.end("settlement")
         evidence, at_the_end = heal(stack, histories, settled.files)
         violations = list(dict.fromkeys([*violations, *at_the_end]))
         phases.end("windows")
-        audited = [[*place, digest] for place, digest in (evidence.audited or {}).items()]
-        _write(directory / "evidence.json", {**asdict(evidence), "audited": audited})
+        _write_evidence(directory, evidence)
     phases.end("stop")
     seen = observed(evidence)
     violations += [f"evidence: there was no {name}" for name in sorted(must_occur - seen.keys())]
@@ -180,6 +164,30 @@ def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_oc
     )
 
 
+def _pay_under_faults(
+    stack: RunningStack, seed: Seed, directory: Path, histories: Sequence[Path], nemesis: Nemesis, phases: _Phases
+) -> None:
+    """Carry out all payments of the clients, and all faults of the plan meanwhile."""
+    faults = plan(
+        seed.seed,
+        list(stack.processes),
+        faults=seed.faults,
+        within_seconds=seed.seconds,
+        has_small_disks=nemesis.has_disks,
+    )
+    _write(directory / "plan.json", [asdict(fault) for fault in faults])
+    with running_clients(
+        stack, histories, seed=seed.seed, payments=seed.payments, seconds=seed.seconds, workers=_WORKERS
+    ) as clients:
+        nemesis.run(faults, is_working=Progress(histories))
+        _write(directory / "faults-that-took-effect.json", [asdict(fault) for fault in nemesis.done])
+        phases.end("faults")
+        for client in clients:
+            if client.wait(timeout=_CLIENTS_END_WITHIN_SECONDS) != 0:
+                raise RuntimeError(f"a client ended with {client.returncode}: see its log in {directory}")
+    phases.end("clients")
+
+
 def _mount_disks(seed: Seed, directory: Path) -> dict[str, SmallDisk]:
     """A small disk for each process that keeps data."""
     brokers = ["kafka"] if seed.brokers == 1 else [f"kafka-{number}" for number in range(1, seed.brokers + 1)]
@@ -188,41 +196,6 @@ def _mount_disks(seed: Seed, directory: Path) -> dict[str, SmallDisk]:
         name: SmallDisk.mount(directory / name, size_bytes=_DISK_BYTES["kafka" if name in brokers else name])
         for name in targets_of(FaultKind.fill_disk, [*brokers, "postgres", "card-network"], has_small_disks=True)
     }
-
-
-@contextlib.contextmanager
-def _clients(stack: RunningStack, histories: Sequence[Path], seed: Seed) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes of clients; none is left at the end, whatever happens."""
-    clients = [_client(stack, history, seed, merchant) for history, merchant in zip(histories, API_KEYS, strict=True)]
-    try:
-        yield clients
-    finally:
-        for client in clients:
-            client.kill()
-            client.wait()
-
-
-def _put_on_record(stack: RunningStack, merchant: str, directory: Path, *, seed: int) -> None:
-    """Say which way the payments of a merchant go."""
-    route = ",".join(route_of(merchant, seed=seed))
-    command = ("merchants", "put", merchant, "--name", merchant, "--route", f"*={route}")
-    insist(stack, directory / "merchants.log", *command, within_seconds=_ON_RECORD_WITHIN_SECONDS)
-
-
-def _client(stack: RunningStack, history: Path, seed: Seed, merchant: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.chaos.client", str(stack.directory / "stack.json"), str(history)]
-    options = {
-        "--name": history.stem,
-        "--seed": seed.seed,
-        "--merchant": merchant,
-        "--payments": seed.payments // len(API_KEYS),
-        "--workers": _WORKERS,
-        "--seconds": seed.seconds,
-    }
-    with history.with_suffix(".log").open("wb") as log:
-        return subprocess.Popen(
-            [*command, *(str(word) for option in options.items() for word in option)], stdout=log, stderr=log
-        )
 
 
 def _by_kind_and_target(done: Sequence[Fault]) -> dict[str, int]:
@@ -241,6 +214,11 @@ def _out_of_space(logs: Path) -> list[str]:
 def _processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return round(used.ru_utime + used.ru_stime, 1)
+
+
+def _write_evidence(directory: Path, evidence: Evidence) -> None:
+    audited = [[*place, digest] for place, digest in (evidence.audited or {}).items()]
+    _write(directory / "evidence.json", {**asdict(evidence), "audited": audited})
 
 
 def _write(file: Path, content: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from sandbox.stack import __main__ as stack_command
 from sandbox.stack.composition import compose
 from sandbox.stack.layout import Layout
 from sandbox.stack.spec import ChildSpec
+from tests.chaos.clients import running_clients
 from tests.chaos.evidence import Evidence, Settlement
 from tests.chaos.merchants import API_KEYS
 from tests.chaos.run import Seed
+from tests.harness.stack import RunningStack
 
 
 def options_of(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> StackOptions:
@@ -65,3 +68,13 @@ def test_evidence_of_settlement_can_be_written_down() -> None:
     settlement = Settlement(adjustments=(), files={"f": 1}, lines=(), settled=(), rows=None, mismatches=(("tx", "a"),))
     evidence = Evidence(history=(), steps=(), rows=None, bookings=(), settlement=settlement)
     assert json.loads(json.dumps(asdict(evidence)))["settlement"]["files"] == {"f": 1}
+
+
+def test_the_clients_are_the_merchants_and_end_when_they_are_done(tmp_path: Path) -> None:
+    nobody = subprocess.Popen(["true"])
+    nobody.wait()
+    stack = RunningStack(directory=tmp_path, supervisor=nobody, mark="")
+    histories = [tmp_path / f"history-{merchant}.jsonl" for merchant in API_KEYS]
+    with running_clients(stack, histories, seed=7, payments=0, seconds=1.0, workers=2) as clients:
+        assert [client.wait(60) for client in clients] == [0, 0]
+    assert all(history.read_text() == "" for history in histories)
