@@ -1,4 +1,4 @@
-"""The card network of a shop: in memory, where a schedule decides what arrives and when, or the real one over HTTP."""
+"""The card network of a shop: in memory, where a schedule decides what arrives and when, or a process, the real one."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from schemas.processing import CallKind, Outcome
-from tests.chaos.evidence import Booking
+from tests.chaos.evidence import ISO8583, Booking
 from tests.sandbox.card_network.network_process import NetworkProcess
 from tests.topology.domain.network import APPROVED, Answer, Call, Network
 from tests.topology.processing.rig import DEDUPLICATES, FakeEngine, StubProcessor, unknown
 from topology.calls.engine import CallEngine, Engine, FinishedCall, Order
 from topology.processors import Answer as Heard
 from topology.processors import Capabilities, HttpJsonProcessor, HttpProcessorConfig, Processor
+from topology.processors.iso8583 import Acquirer, Iso8583Config, Iso8583Processor
 
-__all__ = ["BANK", "Bank", "HttpBank", "MemoryBank"]
+__all__ = ["BANK", "Bank", "HttpBank", "IsoBank", "MemoryBank"]
 
 BANK = "cardnet"
-"""The one processor's name."""
+"""The one processor's name, where it does not speak ISO 8583."""
 
 _TYPES = {CallKind.authorize: "authorization", CallKind.capture: "capture", CallKind.void: "void"}
 
 
 class Bank(Protocol):
     """The card network, and the wires to it."""
+
+    @property
+    def name(self) -> str:
+        """The processor's name."""
 
     def processors(self) -> tuple[Processor, Processor]:
         """The adapters of processing and of reconciliation."""
@@ -55,6 +60,11 @@ class MemoryBank:
     _network: Network = field(default_factory=lambda: Network(remembers_voids=True))
     _on_the_way: list[Order] = field(default_factory=list)
     _arrived: dict[str, list[Order]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Whatever it speaks."""
+        return BANK
 
     @property
     def deduplicates(self) -> bool:
@@ -134,30 +144,25 @@ def _told(order: Order, answer: Answer) -> Heard:
     return replace(told, amount_minor=asked.amount_minor, currency=asked.currency, processor_reference=reference)
 
 
-class HttpBank:
-    """The simulated card network as a process, called by the real engine and adapter."""
+class _ProcessBank:
+    """The simulated card network as a process, called by the real engine and these adapters.
 
-    def __init__(self, network: NetworkProcess, *, deduplicates: bool) -> None:
-        self._network = network
-        self._deduplicates = deduplicates
-        config = HttpProcessorConfig(
-            name=BANK,
-            base_url=network.base_url,
-            public_url="http://api.test",
-            deduplication_seconds=DEDUPLICATES.deduplication_seconds,
-        )
-        self._adapters = HttpJsonProcessor(config), HttpJsonProcessor(config)
-        calls, lookups = self._adapters
+    Each engine has an adapter of its own, as each has a loop of its own.
+    """
+
+    def __init__(self, network: NetworkProcess, calls: Processor, lookups: Processor) -> None:
+        self.network = network
+        self._adapters = calls, lookups
         self._engines = _WatchedEngine([calls], name="calls"), _WatchedEngine([lookups], name="lookups")
         self._before = {row["reference"] for row in network.ledger()}
 
     @property
-    def deduplicates(self) -> bool:
-        """As it was started."""
-        return self._deduplicates
+    def name(self) -> str:
+        """As the adapters know it."""
+        return self._adapters[0].name
 
     def processors(self) -> tuple[Processor, Processor]:
-        """Each engine has an adapter of its own, as each has a loop of its own."""
+        """Real ones."""
         return self._adapters
 
     def engines(self) -> tuple[Engine, Engine]:
@@ -178,10 +183,53 @@ class HttpBank:
                 is_approved=row["status"] == "approved",
                 amount=row["amount_minor"] or 0,
                 requests=row["requests"],
+                currency=row["currency"],
+                processor=row["processor"],
             )
-            for row in self._network.ledger()
+            for row in self.network.ledger()
             if row["reference"] not in self._before
         ]
+
+
+class HttpBank(_ProcessBank):
+    """It speaks HTTP."""
+
+    def __init__(self, network: NetworkProcess, *, deduplicates: bool) -> None:
+        self._deduplicates = deduplicates
+        config = HttpProcessorConfig(
+            name=BANK,
+            base_url=network.base_url,
+            public_url="http://api.test",
+            deduplication_seconds=DEDUPLICATES.deduplication_seconds,
+        )
+        super().__init__(network, HttpJsonProcessor(config), HttpJsonProcessor(config))
+
+    @property
+    def deduplicates(self) -> bool:
+        """As it was started."""
+        return self._deduplicates
+
+
+class IsoBank(_ProcessBank):
+    """It speaks ISO 8583, so it has no look-up, and an authorization that is asked again is another one.
+
+    Of several banks of one network, each would begin with the same numbers: a bank has a network of its own.
+    """
+
+    deduplicates = False
+
+    def __init__(self, network: NetworkProcess) -> None:
+        calls = Iso8583Config(
+            name=ISO8583,
+            host="127.0.0.1",
+            port=network.iso_port,
+            acquirer=Acquirer(id="00000000001", terminal_id="PAYSTRM1", merchant_id="PAYSTREAM"),
+            connections=2,
+            deduplication_seconds=DEDUPLICATES.deduplication_seconds,
+            longest_hold_seconds=DEDUPLICATES.longest_hold_seconds,
+        )
+        lookups = replace(calls, connections=0)
+        super().__init__(network, Iso8583Processor(calls), Iso8583Processor(lookups))
 
 
 class _WatchedEngine(CallEngine):

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.chaos.asked import check_asked
-from tests.chaos.evidence import Booking, Evidence, Leg, Row, State, Step
+from tests.chaos.evidence import ISO8583, Booking, Evidence, Leg, Row, State, Step
+from tests.chaos.settled import check_settlement
 from tests.chaos.told import check_history
 
 __all__ = ["check"]
@@ -38,6 +39,8 @@ _LEG_NEXT: Mapping[str, frozenset[str]] = {
 _OPEN = frozenset({"created", "requires_action", "pending"})
 _FINAL = frozenset({"succeeded", "canceled"})
 _UNDECIDED = frozenset({"processing"})
+# Of processes on one machine; the broker's is in whole milliseconds.
+_CLOCKS_APART_SECONDS = 0.01
 
 
 def check(evidence: Evidence) -> list[str]:
@@ -49,9 +52,11 @@ def check(evidence: Evidence) -> list[str]:
         *(check_asked(evidence.history, steps) if evidence.history_is_whole else ()),
         *_the_ledger_agrees(evidence.bookings, steps),
         *_nothing_is_held_twice(evidence),
+        *_nothing_is_done_before_it_is_on_record(evidence),
         *_the_read_model_is_the_fold(evidence, steps),
         *_the_changelog_is_the_fold(evidence.states, steps),
         *_all_is_decided(steps),
+        *(check_settlement(evidence.settlement, evidence.bookings, steps) if evidence.settlement is not None else ()),
         *(f"dead letter: {cause}" for cause in evidence.dead_letters),
     ]
 
@@ -146,9 +151,25 @@ def _the_ledger_agrees(bookings: Sequence[Booking], steps: Mapping[str, Sequence
 
 
 def _nothing_is_held_twice(evidence: Evidence) -> Iterator[str]:
-    for one in evidence.bookings if evidence.repeats_are_holds else ():
-        if one.type == "authorization" and one.is_approved and one.requests > 1:
+    """By ISO 8583 an authorization asked again is always another one, so that must not even be tried."""
+    for one in evidence.bookings:
+        if one.type != "authorization" or one.requests < 2:
+            continue
+        if one.processor == ISO8583 or (evidence.repeats_are_holds and one.is_approved):
             yield f"held twice: {one.reference} of {one.intent} was asked {one.requests} times, each a hold"
+
+
+def _nothing_is_done_before_it_is_on_record(evidence: Evidence) -> Iterator[str]:
+    """Nobody calls for a Transaction that is not in the log: of a reversal, that is what a time-out waits for."""
+    opened: dict[str, float] = {}
+    for step in evidence.steps:
+        if step.written_at is not None:
+            for leg in step.legs:
+                opened[leg.id] = min(opened.get(leg.id, step.written_at), step.written_at)
+    for one in evidence.bookings:
+        if one.at is not None and one.at + _CLOCKS_APART_SECONDS < opened.get(one.reference, 0.0):
+            early = opened[one.reference] - one.at
+            yield f"early: {one.reference} of {one.intent} was booked {early:.3f} s before it was on record"
 
 
 def _legs_agree(last: Step, booked: Mapping[str, Booking]) -> Iterator[str]:
@@ -159,8 +180,13 @@ def _legs_agree(last: Step, booked: Mapping[str, Booking]) -> Iterator[str]:
             yield f"ledger: {leg.id} is a {leg.type}, the network booked a {booking.type}"
         elif booking is not None and leg.status == "succeeded" and leg.type != "void" and booking.amount != leg.amount:
             yield f"ledger: {leg.id} is over {leg.amount}, the network booked {booking.amount}"
+        elif booking is not None and booking.processor != leg.processor and booking.processor and leg.processor:
+            yield f"ledger: {leg.id} was asked of {leg.processor}, {booking.processor} booked it"
         if leg.status == "succeeded" and not is_approved:
             yield f"ledger: {leg.id} succeeded, and the network did not approve it"
+        if leg.type == "void" and is_approved and leg.processor == ISO8583 and leg.status != "succeeded":
+            # It answers a reversal the same for longer than a run lasts, so whoever insists hears of it.
+            yield f"reversal: {leg.id} of {last.intent} is acknowledged by the network, {leg.status} here"
         if leg.type == "authorization" and is_approved and not _is_seen_to(last, leg):
             yield f"hold: {leg.id} of {last.intent} is approved at the network, {leg.status} here, and nothing ends it"
 

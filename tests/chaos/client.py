@@ -1,9 +1,10 @@
 """A process of clients: merchants that create, pay, capture and cancel, read what they were told, and ask again.
 
-`python -m tests.chaos.client STACK_JSON HISTORY --name N --seed S --payments P --workers W [--seconds T]`. Address and
-key come from stack.json, which is read at each request. A payment is carried through as far as answers can be had
-within a time; whatever was heard, or not, is in the history. Payments begin evenly over so many seconds. In between,
-and once all have been tried, what was answered long ago is asked again: the fold may have forgotten it by then.
+`python -m tests.chaos.client STACK_JSON HISTORY --name N --seed S --payments P --workers W [--seconds T]`, and with
+`--merchant M` as one of those in `merchants`. Addresses, and the key of anybody else, come from stack.json, which is
+read at each request. A payment is carried through as far as answers can be had within a time; whatever was heard, or
+not, is in the history. Payments begin evenly over so many seconds. In between, and once all have been tried, what was
+answered long ago is asked again: the fold may have forgotten it by then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import aiohttp
 
 from tests.chaos.history import Operation, Recorder
+from tests.chaos.merchants import API_KEYS
 
 __all__ = ["Client"]
 
@@ -29,7 +31,7 @@ Json = dict[str, Any]
 
 # Mostly payments that simply work, and of each kind of trouble some.
 TOKENS = {
-    "tok_visa": 70,
+    "tok_visa": 64,
     "tok_chargeDeclined": 6,
     "tok_chargeDeclinedInsufficientFunds": 2,
     "tok_chargeDeclinedProcessingError": 2,
@@ -39,6 +41,12 @@ TOKENS = {
     "tok_timeoutNeverArrived": 3,
     "tok_slow": 4,
     "tok_connectionReset": 4,
+    "tok_arrivesLate": 1,
+    "tok_partialApproval": 1,
+    "tok_captureTimesOutOnce": 1,
+    "tok_voidTimesOutOnce": 1,
+    "tok_answeredTwice": 1,
+    "tok_answerOfAnother": 1,
 }
 _PATIENCE_SECONDS = 60.0
 _ANSWER_SECONDS = 15.0
@@ -68,8 +76,9 @@ class Client:
 
     _http: aiohttp.ClientSession
 
-    def __init__(self, stack: Path, recorder: Recorder, *, name: str, seed: int) -> None:
+    def __init__(self, stack: Path, recorder: Recorder, *, name: str, seed: int, merchant: str | None = None) -> None:
         self._stack = stack
+        self._api_key = None if merchant is None else API_KEYS[merchant]
         self._recorder = recorder
         self._name = name
         self._chance = random.Random(f"{seed}-{name}")
@@ -198,7 +207,7 @@ class Client:
         )
         self._recorder.note(operation)
         description = json.loads(self._stack.read_text())
-        headers = {"Authorization": f"Bearer {description['api_key']}"}
+        headers = {"Authorization": f"Bearer {self._api_key or description['api_key']}"}
         headers |= {} if key is None else {"Idempotency-Key": key}
         headers |= {} if prefer is None else {"Prefer": prefer}
         url = self._chance.choice(description["ingress_processes"])
@@ -228,9 +237,10 @@ def main() -> None:
     parser.add_argument("--payments", type=int, required=True)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--merchant", choices=API_KEYS)
     given = parser.parse_args()
     with given.history.open("a") as file:
-        client = Client(given.stack, Recorder(file), name=given.name, seed=given.seed)
+        client = Client(given.stack, Recorder(file), name=given.name, seed=given.seed, merchant=given.merchant)
         asyncio.run(client.run(payments=given.payments, workers=given.workers, seconds=given.seconds))
 
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import msgspec
 import psycopg
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from msgspec.structs import replace
 from psycopg.sql import SQL
 
 from schemas.codec import decode
 from schemas.operations import DeadLetter
 from schemas.payment import PaymentEvent, PaymentIntent, Transaction, TransactionType
-from schemas.topics import DEAD_LETTERS, EVENTS, INTENTS, Topic
+from schemas.topics import DEAD_LETTERS, EVENTS, INTENTS
 from sinks.postgres.reader import INTENT_JSON
 from sinks.postgres.text import restored_json
+from tests.chaos.collect_settlement import Files, read_settlement
+from tests.chaos.committed import messages_of, offset_of, partition_of, value_of
 from tests.chaos.evidence import Booking, Evidence, Leg, Row, State, Step
 from tests.chaos.history import read_history
 from tests.harness.api import ledger
@@ -29,11 +32,9 @@ from tests.harness.stack import RunningStack
 
 __all__ = ["collect", "content_of", "read_rows", "read_steps", "step_of"]
 
-_WAIT_SECONDS = 30.0
 
-
-def collect(stack: RunningStack, histories: Iterable[Path]) -> Evidence:
-    """All that the checker wants to see."""
+def collect(stack: RunningStack, histories: Iterable[Path], files: Files | None = None) -> Evidence:
+    """All that the checker wants to see; `files` are the settlement files that were imported."""
     return Evidence(
         history=read_history(histories),
         steps=read_steps(stack.kafka),
@@ -41,20 +42,24 @@ def collect(stack: RunningStack, histories: Iterable[Path]) -> Evidence:
         bookings=_bookings(stack.card_network),
         dead_letters=[
             letter.cause
-            for letter in (decode(_value(message)) for message in _messages(stack.kafka, DEAD_LETTERS))
+            for letter in (decode(value_of(message)) for message in messages_of(stack.kafka, DEAD_LETTERS))
             if isinstance(letter, DeadLetter)
         ],
         states=_states(stack.kafka),
         audited=_audited(stack.postgres),
         repeats_are_holds=_repeats_are_holds(stack.card_network),
+        settlement=None if files is None else read_settlement(stack.kafka, stack.postgres, files),
     )
 
 
 def read_steps(bootstrap: str) -> list[Step]:
     """Every committed event."""
     return [
-        step_of(_partition(message), _offset(message), decode(_value(message)))
-        for message in _messages(bootstrap, EVENTS)
+        dataclasses.replace(
+            step_of(partition_of(message), offset_of(message), decode(value_of(message))),
+            written_at=message.timestamp()[1] / 1_000,
+        )
+        for message in messages_of(bootstrap, EVENTS)
     ]
 
 
@@ -62,10 +67,10 @@ def _states(bootstrap: str) -> dict[str, State]:
     """What the fold's changelog says last of each PaymentIntent."""
     steady_seconds_ago = time.time() - time.monotonic()
     found = {}
-    for message in _messages(bootstrap, INTENTS):
+    for message in messages_of(bootstrap, INTENTS):
         key, value = message.key(), message.value()
         assert isinstance(key, bytes)
-        state = None if value is None else decode(_value(message))
+        state = None if value is None else decode(value_of(message))
         if state is None or isinstance(state, PaymentIntent):
             _, written_at_ms = message.timestamp()
             found[key.decode()] = State(
@@ -74,57 +79,6 @@ def _states(bootstrap: str) -> dict[str, State]:
                 content="" if state is None else content_of(state),
             )
     return found
-
-
-def _messages(bootstrap: str, topic: Topic) -> Iterator[Message]:
-    """A topic from its beginning to where a committed reader can come to now."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "checker-unused",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-        }
-    )
-    deadline = time.monotonic() + _WAIT_SECONDS
-    try:
-        partitions = sorted(consumer.list_topics(topic.name, timeout=_WAIT_SECONDS).topics[topic.name].partitions)
-        consumer.assign([TopicPartition(topic.name, partition, 0) for partition in partitions])
-        unfinished = set(partitions)
-        while unfinished:
-            messages = consumer.consume(10_000, 1.0)
-            for message in messages:
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == error._PARTITION_EOF:
-                    unfinished.discard(_partition(message))
-                else:
-                    raise KafkaException(error)
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{topic.name} could not be read to its end: {sorted(unfinished)}")
-    finally:
-        consumer.close()
-
-
-def _partition(message: Message) -> int:
-    partition = message.partition()
-    assert partition is not None
-    return partition
-
-
-def _offset(message: Message) -> int:
-    offset = message.offset()
-    assert offset is not None
-    return offset
-
-
-def _value(message: Message) -> bytes:
-    value = message.value()
-    assert isinstance(value, bytes)
-    return value
 
 
 def step_of(partition: int, offset: int, event: object) -> Step:
@@ -159,7 +113,14 @@ def _digest(document: object) -> str:
 
 def _legs(transactions: Sequence[Transaction]) -> tuple[Leg, ...]:
     return tuple(
-        Leg(id=one.id, type=one.type, status=one.status, amount=one.amount_minor, hold=one.authorization_id)
+        Leg(
+            id=one.id,
+            type=one.type,
+            status=one.status,
+            amount=one.amount_minor,
+            hold=one.authorization_id,
+            processor=one.processor,
+        )
         for one in transactions
     )
 
@@ -169,11 +130,12 @@ def read_rows(uri: str) -> dict[str, Row]:
     legs: defaultdict[str, list[Leg]] = defaultdict(list)
     with psycopg.connect(uri) as connection:
         for intent, *fields in connection.execute(
-            "SELECT payment_intent_id, id, type, status, amount_minor, authorization_id FROM transactions"
+            "SELECT payment_intent_id, id, type, status, amount_minor, authorization_id, processor FROM transactions"
             " ORDER BY payment_intent_id, position"
         ):
-            leg_id, kind, status, amount, hold = fields
-            legs[intent].append(Leg(id=leg_id, type=kind, status=status, amount=amount, hold=hold))
+            leg_id, kind, status, amount, hold, processor = fields
+            leg = Leg(id=leg_id, type=kind, status=status, amount=amount, hold=hold, processor=processor)
+            legs[intent].append(leg)
         contents = connection.execute(_CONTENTS).fetchall()
         return {
             intent: Row(
@@ -227,6 +189,9 @@ def _bookings(card_network: str) -> list[Booking]:
             is_approved=row["status"] == "approved",
             amount=row["amount_minor"],
             requests=row["requests"],
+            currency=row["currency"],
+            processor=row["processor"],
+            at=datetime.fromisoformat(row["at"]).timestamp(),
         )
         for row in ledger(card_network)
     ]

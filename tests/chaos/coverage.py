@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.chaos.evidence import Evidence, Step
+from tests.chaos.evidence import ISO8583, Evidence, Leg, Step
 from tests.chaos.history import Operation
+from tests.chaos.settled import OUTCOMES
 
 __all__ = ["MUST_OCCUR", "observed"]
 
@@ -23,6 +24,8 @@ MUST_OCCUR = frozenset(
         *("unknown", "accepted", "refused", "replayed", "race of a pay", "race of a cancel"),
         *("late create", "late pay", "late capture", "late cancel"),
         *("forgotten", "forgotten create", "forgotten pay", "forgotten capture", "forgotten cancel"),
+        *("captured by cardnet", "captured by isonet", "in doubt at isonet", "voided at isonet", "repeated to isonet"),
+        *(f"settlement {outcome}" for outcome in OUTCOMES),
     }
 )
 
@@ -30,7 +33,7 @@ MUST_OCCUR = frozenset(
 def observed(evidence: Evidence) -> Counter[str]:
     """How often each of what a run should exercise was there."""
     found: Counter[str] = Counter()
-    for name in (*_in_log(evidence), *_in_history(evidence)):
+    for name in (*_in_log(evidence), *_in_history(evidence), *_in_settlement(evidence)):
         found[name] += 1
     return found
 
@@ -45,6 +48,15 @@ def _in_log(evidence: Evidence) -> Iterator[str]:
     for state in (evidence.states or {}).values():
         if state.sequence is None:
             yield "forgotten"
+    for booking in evidence.bookings:
+        # An advice or a reversal: of an authorization it would be a second hold.
+        if booking.processor == ISO8583 and booking.type != "authorization" and booking.requests > 1:
+            yield "repeated to isonet"
+
+
+def _in_settlement(evidence: Evidence) -> Iterator[str]:
+    for one in evidence.settlement.settled if evidence.settlement is not None else ():
+        yield f"settlement {one.outcome}"
 
 
 def _of_step(step: Step) -> Iterator[str]:
@@ -55,8 +67,19 @@ def _of_step(step: Step) -> Iterator[str]:
             yield "leg void"
         elif leg.status in ("pending", "declined", "requires_action", "failed"):
             yield "challenge" if leg.status == "requires_action" else f"leg {leg.status}"
+        if leg.processor:
+            yield from _at_processor(leg)
         if leg.type == "capture" and leg.hold is not None and leg.amount < holds.get(leg.hold, 0):
             yield "leg partial capture"
+
+
+def _at_processor(leg: Leg) -> Iterator[str]:
+    if leg.type == "capture" and leg.status == "succeeded":
+        yield f"captured by {leg.processor}"
+    elif leg.type == "void" and leg.status == "succeeded":
+        yield f"voided at {leg.processor}"
+    elif leg.status == "pending":
+        yield f"in doubt at {leg.processor}"
 
 
 def _in_history(evidence: Evidence) -> Iterator[str]:

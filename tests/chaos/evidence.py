@@ -2,6 +2,7 @@
 
 `Step` is one event of `payments.events` as a committed reader sees it; `State` is what the fold remembers of one
 PaymentIntent; `Booking` is one row of the card network's ledger; `Row` is one PaymentIntent of the read model.
+`Settlement` is what was done and seen of settlement files.
 """
 
 from __future__ import annotations
@@ -11,7 +12,22 @@ from dataclasses import dataclass, field
 
 from tests.chaos.history import Operation
 
-__all__ = ["Booking", "Evidence", "Leg", "Row", "State", "Step"]
+__all__ = [
+    "ISO8583",
+    "Adjustment",
+    "Booking",
+    "Evidence",
+    "Leg",
+    "Line",
+    "Row",
+    "Settled",
+    "Settlement",
+    "State",
+    "Step",
+]
+
+ISO8583 = "isonet"
+"""The processor that speaks ISO 8583: it takes the same authorization again for another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +40,8 @@ class Leg:
     amount: int
     hold: str | None = None
     """Of a capture or void: the authorization that it is about."""
+    processor: str = ""
+    """Whom it was asked of; another one where it could not be sent to the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +63,8 @@ class Step:
     """A digest of the whole PaymentIntent."""
     document: str = ""
     """A digest of the whole event."""
+    written_at: float | None = None
+    """When the broker appended it, in seconds since 1970; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +91,10 @@ class Booking:
     is_approved: bool
     amount: int
     requests: int
+    currency: str | None = None
+    processor: str = ""
+    at: float | None = None
+    """When it was booked, in seconds since 1970; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +107,64 @@ class State:
     """Seconds of the one steady clock of this machine."""
     content: str = ""
     """A digest of the whole PaymentIntent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """What a settlement file was made to say wrongly, by its `action`: omit, double, change or add a line."""
+
+    action: str
+    processor: str
+    reference: str
+    """A Transaction, or the reference of nobody."""
+    kind: str = "capture"
+    amount: int | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of a settlement file, as it is in the log."""
+
+    processor: str
+    file: str
+    """The SHA-256 of the file."""
+    number: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of a capture, or of a line. What belongs to the line or the capture is None where there is none."""
+
+    processor: str
+    reference: str
+    outcome: str
+    intent: str | None = None
+    transaction: str | None = None
+    captured: int | None = None
+    captured_currency: str | None = None
+    line: int | None = None
+    """The line's number in its file."""
+    gross: int | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """All of it, once every window has ended."""
+
+    adjustments: Sequence[Adjustment]
+    files: Mapping[str, int]
+    """By SHA-256, how many lines a file has that was imported."""
+    lines: Sequence[Line]
+    settled: Sequence[Settled]
+    rows: Sequence[Settled] | None
+    """The same from the read model; None where there is none."""
+    mismatches: Sequence[tuple[str, str]] | None
+    """The reference and name of every mismatch that the read model shows; None where there is none."""
+    waiting: Sequence[str] = ()
+    """The keys under which the settlement flow still waits for anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +186,5 @@ class Evidence:
     """By PaymentIntent and sequence, a digest of the event in the audit log; None where nobody looked."""
     history_is_whole: bool = True
     """Whether all that was ever asked is in the history, with its body."""
+    settlement: Settlement | None = None
+    """None where nothing has been settled yet."""

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaException
 
 from tests.chaos.checker import check
 from tests.chaos.collect import collect
+from tests.chaos.collect_settlement import Files
 from tests.chaos.evidence import Evidence
 from tests.harness.stack import RunningStack
 
@@ -25,21 +26,24 @@ __all__ = ["heal"]
 
 _HEALS_WITHIN_SECONDS = 120.0
 _LOOK_EVERY_SECONDS = 1.0
-_MAY_COME_RIGHT = ("undecided:", "read model:", "state:", "hold:", "ledger:")
+_MAY_COME_RIGHT = ("undecided:", "read model:", "state:", "hold:", "ledger:", "reversal:", "unsettled:")
 
 
-def heal(stack: RunningStack, histories: Sequence[Path]) -> tuple[Evidence, list[str]]:
-    """The evidence, and every promise that is broken in it; raises what kept it from being gathered."""
+def heal(stack: RunningStack, histories: Sequence[Path], files: Files | None = None) -> tuple[Evidence, list[str]]:
+    """The evidence, and every promise that is broken in it; raises what kept it from being gathered.
+
+    `files` are the settlement files that were imported: then what they come to is a part of it.
+    """
     deadline = time.monotonic() + _HEALS_WITHIN_SECONDS
     while time.monotonic() < deadline:
         if _seems_healed(stack):
             with contextlib.suppress(KafkaException, psycopg.Error, httpx.HTTPError, TimeoutError):
-                evidence = collect(stack, histories)
+                evidence = collect(stack, histories, files)
                 violations = check(evidence)
                 if not any(one.startswith(_MAY_COME_RIGHT) for one in violations):
                     return evidence, violations
         time.sleep(_LOOK_EVERY_SECONDS)
-    evidence = collect(stack, histories)
+    evidence = collect(stack, histories, files)
     return evidence, check(evidence)
 
 

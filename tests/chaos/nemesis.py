@@ -49,6 +49,11 @@ class Nemesis:
         self.done: list[Fault] = []
         self.missed: list[Fault] = []
 
+    @property
+    def has_disks(self) -> bool:
+        """Whether there are disks that it can fill."""
+        return bool(self._disks)
+
     def run(self, faults: Sequence[Fault], *, is_working: Callable[[], object]) -> None:
         """Inject all faults at their times; returns once the last of them has ended.
 

@@ -1,8 +1,8 @@
 """Faults by seed: what is done to whom, when, and for how long.
 
 Faults come in bursts, in which they overlap; between bursts the system may get to its feet again, so that the next one
-finds payments under way. `plan` is pure: a seed gives the same faults at the same times. Driven by `run`; carried out
-by `nemesis`.
+finds payments under way. `plan` and `plan_of_settlement` are pure: a seed gives the same faults at the same times.
+Driven by `run` and `settling`; carried out by `nemesis`. `network_arguments` is what the card network does by itself.
 """
 
 from __future__ import annotations
@@ -13,10 +13,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["FLOWS", "SESSION_SECONDS", "Fault", "FaultKind", "plan", "targets_of"]
+__all__ = [
+    "FLOWS",
+    "SESSION_SECONDS",
+    "Fault",
+    "FaultKind",
+    "network_arguments",
+    "plan",
+    "plan_of_settlement",
+    "targets_of",
+]
 
-FLOWS = ("flow-payments", "flow-processing", "flow-reconciliation", "flow-postgres")
+FLOWS = ("flow-payments", "flow-processing", "flow-reconciliation", "flow-settlement", "flow-postgres")
 _BEHIND_PROXIES = ("kafka", "postgres", "card-network")
+# Processes with a second port, which has a proxy of its own.
+_SECOND_PROXIES = {"card-network": "card-network-iso"}
 # What has a disk of its own that can be filled. Not the only broker: one that is killed, and started again while its
 # disk is full, truncates its metadata log and forgets all topics. Of three brokers the others have them still; of the
 # only one the log itself is gone, and nothing is left to keep a promise with.
@@ -54,6 +65,22 @@ _WEIGHTS: Mapping[FaultKind, float] = {
 _LONG = 0.2
 # Whoever appends little has some room in the last block of each file.
 _FULL_SECONDS = (3.0, 7.0)
+# Of the card network: how often what it is asked, or its answer, is lost, broken off or doubled; how often it answers
+# by ISO 8583 on another connection or by a code that says nothing. Each is there in most seeds, and not in all.
+_NETWORK_RATES_MAX: Mapping[str, float] = {
+    "timeout-rate": 0.03,
+    "reset-rate": 0.03,
+    "duplicate-rate": 0.05,
+    "iso-other-connection-rate": 0.4,
+    "iso-doubt-rate": 0.04,
+}
+_NETWORK_RATE_IS_ZERO = 0.2
+# What is late arrives while its void is under way, or has been acknowledged.
+_LATE_SECONDS = 12.0
+_FAULTS_IN_SETTLEMENT = 4
+_SETTLEMENT_SECONDS = 5.0
+_OF_SETTLEMENT = ("flow-settlement", "flow-postgres", "flow-payments", "flow-reconciliation")
+_SETTLEMENT_KINDS = (FaultKind.kill, FaultKind.pause, FaultKind.stop)
 _FAULTS_IN_BURST = 5
 _BURST = 0.5
 """How much of the time from burst to burst the faults of one are spread over."""
@@ -82,7 +109,8 @@ def targets_of(kind: FaultKind, processes: Sequence[str], *, has_small_disks: bo
         case FaultKind.twin | FaultKind.extra_owner:
             return [name for name in FLOWS if name in processes]
         case FaultKind.cut | FaultKind.stall:
-            return [name for name in processes if name.startswith(_BEHIND_PROXIES)]
+            behind = [name for name in processes if name.startswith(_BEHIND_PROXIES)]
+            return [*behind, *(_SECOND_PROXIES[name] for name in behind if name in _SECOND_PROXIES)]
         case FaultKind.fill_disk:
             return [name for name in processes if has_small_disks and name.startswith(_ON_DISKS)]
         case FaultKind.kill | FaultKind.pause | FaultKind.stop:
@@ -112,6 +140,35 @@ def plan(
             )
         )
     return sorted(planned, key=lambda fault: fault.at_seconds)
+
+
+def plan_of_settlement(seed: int, processes: Sequence[str], *, while_: str) -> list[Fault]:
+    """A few faults while something happens to settlement; one of them kills the settlement flow, in any case."""
+    chance = random.Random(f"nemesis-of-{while_}-{seed}")
+    targets = [name for name in processes if name.startswith(_OF_SETTLEMENT)]
+    others = [(chance.choice(_SETTLEMENT_KINDS), chance.choice(targets)) for _ in range(_FAULTS_IN_SETTLEMENT - 1)]
+    planned = [
+        Fault(
+            at_seconds=chance.uniform(0.0, _SETTLEMENT_SECONDS),
+            burst=0,
+            kind=kind,
+            target=target,
+            lasts_seconds=chance.uniform(0.3, 2.0),
+        )
+        for kind, target in ((FaultKind.kill, "flow-settlement"), *others)
+    ]
+    return sorted(planned, key=lambda fault: fault.at_seconds)
+
+
+def network_arguments(seed: int) -> list[str]:
+    """How the card network of a seed misbehaves by itself, as arguments of its command line."""
+    chance = random.Random(f"network-{seed}")
+    rates = {
+        name: 0.0 if chance.random() < _NETWORK_RATE_IS_ZERO else round(chance.uniform(most / 4, most), 4)
+        for name, most in _NETWORK_RATES_MAX.items()
+    }
+    named = {**rates, "seed": seed, "late-seconds": _LATE_SECONDS}
+    return [f"--{name}={value}" for name, value in named.items()]
 
 
 def _duration(chance: random.Random) -> float:

@@ -1,4 +1,4 @@
-"""One seed: a stack, clients, faults, healing, evidence, verdict.
+"""One seed: a stack, clients, faults, healing, settlement, evidence, verdict.
 
 `python -m tests.chaos.run --seed S [--payments P] [--seconds T] [--faults F] [--directory D]`: prints the verdict and
 exits with 1 on any violation. It runs in a mount namespace of its own, where that can be had, so that it may fill small
@@ -9,26 +9,28 @@ disks. What it leaves in its directory says why a seed failed: history, plan, ev
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sandbox.stack import Part
+from tests.chaos.clients import put_on_record, running_clients
 from tests.chaos.coverage import MUST_OCCUR, observed
+from tests.chaos.evidence import Evidence
 from tests.chaos.healing import heal
 from tests.chaos.history import Progress
+from tests.chaos.merchants import API_KEYS, setting
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.plan import Fault, FaultKind, plan, targets_of
+from tests.chaos.plan import Fault, FaultKind, network_arguments, plan, targets_of
+from tests.chaos.settling import Interruption, settle
 from tests.chaos.small_disk import CannotMount, SmallDisk, own_mounts, speaks_of_full_disk
 from tests.harness.stack import SHORT_TIMES, RunningStack, start_stack
 
@@ -43,7 +45,6 @@ CHAOS_TIMES = (
 )
 # No S3: nothing uses it yet, and it would only be killed with all others.
 _PARTS = frozenset(Part) - {Part.S3}
-_CLIENTS = 2
 _WORKERS = 64
 _CLIENTS_END_WITHIN_SECONDS = 240.0
 # By far more than a seed writes, or the disk would be full by itself.
@@ -56,7 +57,7 @@ class Seed:
     """What is run."""
 
     seed: int
-    payments: int = 2_050
+    payments: int = 1_600
     seconds: float = 50.0
     faults: int = 50
 
@@ -67,13 +68,19 @@ class Seed:
 
     @property
     def stack_arguments(self) -> tuple[str, ...]:
-        """Two processes of ingress; two of the payments flow in another third of the seeds.
+        """Two processes of ingress; two of the payments flow or of processing, where there are not three brokers.
 
-        In every other seed the card network deduplicates no authorizations: one that is asked twice is two holds.
+        By ISO 8583 the network may answer one process of processing on a connection of the other. In every other seed
+        it deduplicates no authorizations by HTTP either: one that is asked twice is two holds.
         """
-        more = {0: ("--brokers", "3"), 1: ("--flow", "payments=2"), 2: ()}
-        network = ("--card-network=--no-authorization-deduplication",) if self.seed % 2 else ()
-        return (*CHAOS_TIMES, "--proxied", "--ingress-processes", "2", *more[self.seed % 3], *network)
+        more = {0: ("--brokers", "3"), 1: ("--flow", "payments=2"), 2: ("--flow", "processing=2")}
+        network = [*network_arguments(self.seed), *(["--no-authorization-deduplication"] if self.seed % 2 else [])]
+        return (
+            *CHAOS_TIMES,
+            *("--setting", setting(), "--proxied", "--ingress-processes", "2"),
+            *more[self.seed % 3],
+            *(f"--card-network={argument}" for argument in network),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,48 +127,65 @@ def run_seed(seed: Seed, directory: Path, *, no_small_disks: str | None, must_oc
     data = [word for name, disk in disks.items() for word in ("--data", f"{name}={disk.folder}")]
     arguments = (*seed.stack_arguments, *data)
     with start_stack(parts=_PARTS, arguments=arguments, directory=directory / "stack") as stack:
+        for merchant in API_KEYS:
+            put_on_record(stack, merchant, directory, seed=seed.seed)
         phases.end("start")
-        histories = [directory / f"history-{number}.jsonl" for number in range(_CLIENTS)]
+        histories = [directory / f"history-{merchant}.jsonl" for merchant in API_KEYS]
         nemesis = Nemesis(stack, directory, disks)
-        faults = plan(
-            seed.seed,
-            list(stack.processes),
-            faults=seed.faults,
-            within_seconds=seed.seconds,
-            has_small_disks=bool(disks),
-        )
-        _write(directory / "plan.json", [asdict(fault) for fault in faults])
-        with _clients(stack, histories, seed) as clients:
-            nemesis.run(faults, is_working=Progress(histories))
-            _write(directory / "faults-that-took-effect.json", [asdict(fault) for fault in nemesis.done])
-            phases.end("faults")
-            for client in clients:
-                if client.wait(timeout=_CLIENTS_END_WITHIN_SECONDS) != 0:
-                    raise RuntimeError(f"a client ended with {client.returncode}: see its log in {directory}")
-        phases.end("clients")
+        _pay_under_faults(stack, seed, directory, histories, nemesis, phases)
         evidence, violations = heal(stack, histories)
         phases.end("healing")
-        audited = [[*place, digest] for place, digest in (evidence.audited or {}).items()]
-        _write(directory / "evidence.json", {**asdict(evidence), "audited": audited})
+        # It says more than nothing where the settlement cannot be carried out.
+        _write_evidence(directory, evidence)
+        settled = settle(stack, evidence, directory, nemesis, seed=seed.seed)
+        phases.end("settlement")
+        evidence, at_the_end = heal(stack, histories, settled.files)
+        violations = list(dict.fromkeys([*violations, *at_the_end]))
+        phases.end("windows")
+        _write_evidence(directory, evidence)
     phases.end("stop")
     seen = observed(evidence)
     violations += [f"evidence: there was no {name}" for name in sorted(must_occur - seen.keys())]
     return Verdict(
         seed=seed.seed,
         payments=len({step.intent for step in evidence.steps}),
-        faults=len(nemesis.done),
-        planned=len(faults),
+        faults=len(nemesis.done) + len(settled.interrupted),
+        planned=len(nemesis.done) + len(nemesis.missed) + len(settled.files.lines),
         operations=len(evidence.history),
         heard=sum(operation.status is not None for operation in evidence.history),
         seconds=round(time.monotonic() - phases.began, 1),
         phases=phases.seconds,
         processor_seconds=_processor_seconds(),
-        done=_by_kind_and_target(nemesis.done),
+        done={**_by_kind_and_target(nemesis.done), **_by_import(settled.interrupted)},
         observed=dict(sorted(seen.items())),
         ran_out_of_space=_out_of_space(stack.directory / "logs"),
         no_small_disks=no_small_disks,
         violations=violations,
     )
+
+
+def _pay_under_faults(
+    stack: RunningStack, seed: Seed, directory: Path, histories: Sequence[Path], nemesis: Nemesis, phases: _Phases
+) -> None:
+    """Carry out all payments of the clients, and all faults of the plan meanwhile."""
+    faults = plan(
+        seed.seed,
+        list(stack.processes),
+        faults=seed.faults,
+        within_seconds=seed.seconds,
+        has_small_disks=nemesis.has_disks,
+    )
+    _write(directory / "plan.json", [asdict(fault) for fault in faults])
+    with running_clients(
+        stack, histories, seed=seed.seed, payments=seed.payments, seconds=seed.seconds, workers=_WORKERS
+    ) as clients:
+        nemesis.run(faults, is_working=Progress(histories))
+        _write(directory / "faults-that-took-effect.json", [asdict(fault) for fault in nemesis.done])
+        phases.end("faults")
+        for client in clients:
+            if client.wait(timeout=_CLIENTS_END_WITHIN_SECONDS) != 0:
+                raise RuntimeError(f"a client ended with {client.returncode}: see its log in {directory}")
+    phases.end("clients")
 
 
 def _mount_disks(seed: Seed, directory: Path) -> dict[str, SmallDisk]:
@@ -174,35 +198,12 @@ def _mount_disks(seed: Seed, directory: Path) -> dict[str, SmallDisk]:
     }
 
 
-@contextlib.contextmanager
-def _clients(stack: RunningStack, histories: Sequence[Path], seed: Seed) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes of clients; none is left at the end, whatever happens."""
-    clients = [_client(stack, history, seed) for history in histories]
-    try:
-        yield clients
-    finally:
-        for client in clients:
-            client.kill()
-            client.wait()
-
-
-def _client(stack: RunningStack, history: Path, seed: Seed) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.chaos.client", str(stack.directory / "stack.json"), str(history)]
-    options = {
-        "--name": history.stem,
-        "--seed": seed.seed,
-        "--payments": seed.payments // _CLIENTS,
-        "--workers": _WORKERS,
-        "--seconds": seed.seconds,
-    }
-    with history.with_suffix(".log").open("wb") as log:
-        return subprocess.Popen(
-            [*command, *(str(word) for option in options.items() for word in option)], stdout=log, stderr=log
-        )
-
-
 def _by_kind_and_target(done: Sequence[Fault]) -> dict[str, int]:
     return dict(sorted(Counter(f"{fault.kind} {fault.target}".strip() for fault in done).items()))
+
+
+def _by_import(interrupted: Sequence[Interruption]) -> dict[str, int]:
+    return dict(sorted(Counter(f"{one} settlement-import" for one in interrupted).items()))
 
 
 def _out_of_space(logs: Path) -> list[str]:
@@ -213,6 +214,11 @@ def _out_of_space(logs: Path) -> list[str]:
 def _processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return round(used.ru_utime + used.ru_stime, 1)
+
+
+def _write_evidence(directory: Path, evidence: Evidence) -> None:
+    audited = [[*place, digest] for place, digest in (evidence.audited or {}).items()]
+    _write(directory / "evidence.json", {**asdict(evidence), "audited": audited})
 
 
 def _write(file: Path, content: object) -> None:

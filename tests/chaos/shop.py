@@ -28,11 +28,11 @@ from schemas.commands import PaymentCommand
 from schemas.partitioner import partition
 from schemas.payment import PaymentEvent, PaymentIntent
 from schemas.times import Micros
-from schemas.topics import COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS, TIMERS
-from tests.chaos.banks import BANK, Bank
+from schemas.topics import CAPTURES, COMMANDS, DEAD_LETTERS, EVENTS, INTENTS, PROCESSOR_RESULTS, TIMERS
+from tests.chaos.banks import Bank
 from tests.chaos.checker import check
 from tests.chaos.collect import content_of, step_of
-from tests.chaos.evidence import Evidence, State, Step
+from tests.chaos.evidence import Evidence, Settlement, State, Step
 from tests.chaos.history import Operation
 from tests.harness.driver import FakeClock, FlowDriver
 from tests.ingress.fakes import MERCHANT, PARTITIONS, FakeEvents, FakeReadModel, FakeReplies, no_merchants
@@ -45,7 +45,7 @@ FORGET_AFTER_SECONDS = 60.0
 _API_KEY = "ps_sk_test_" + "A" * 30
 _API_KEY += checksum(_API_KEY)
 _SETTLES_WITHIN_SECONDS = 30.0
-_TOPICS = (EVENTS, PROCESSOR_RESULTS, TIMERS, DEAD_LETTERS)
+_TOPICS = (EVENTS, PROCESSOR_RESULTS, TIMERS, CAPTURES, DEAD_LETTERS)
 # Beyond the ladder's steps, so that each is taken.
 _HEALING_SECONDS = (11.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0)
 
@@ -133,8 +133,8 @@ class Shop:
                 keyring=Keyring.of({_API_KEY: MERCHANT}),
                 client_secret_key=ClientSecretKey(id="k1", key=b"0123456789abcdef"),
                 clock=self.clock,
-                route=(BANK,),
-                processors=frozenset({BANK}),
+                route=(self.bank.name,),
+                processors=frozenset({self.bank.name}),
                 public_url="http://api.test",
             )
         )
@@ -288,8 +288,8 @@ class Shop:
     def _last_steps(self) -> Sequence[Step]:
         return list({step.intent: step for step in self.steps()}.values())
 
-    def findings(self) -> list[str]:
-        """What the checker has to say."""
+    def findings(self, settlement: Settlement | None = None) -> list[str]:
+        """What the checker has to say, with what was settled where anything was."""
         states = {key: _state(value) for _partition, key, value in self.fold.log[INTENTS.name] if key.startswith("pi_")}
         return check(
             Evidence(
@@ -299,6 +299,7 @@ class Shop:
                 bookings=self.bank.bookings(),
                 states=states,
                 repeats_are_holds=not self.bank.deduplicates,
+                settlement=settlement,
             )
         )
 

@@ -109,6 +109,8 @@ def test_a_good_run_has_no_findings() -> None:
 
 
 VOID = Leg(id="tx_3", type="void", status="succeeded", amount=5, hold="tx_1")
+REVERSAL = replace(VOID, processor="isonet")
+UNASKED = Evidence(history=(), steps=(), rows=None, bookings=(), history_is_whole=False)
 FAULTS: dict[str, tuple[Evidence, str]] = {
     "a create that is lost": (replace(GOOD, steps=(), rows={}, bookings=()), "lost: pi_1"),
     "a second capture": (
@@ -131,6 +133,46 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
     "a hold for each time that it is asked": (
         replace(GOOD, bookings=(replace(BOOKINGS[0], requests=2), BOOKINGS[1]), repeats_are_holds=True),
         "held twice: tx_1 of pi_1 was asked 2 times",
+    ),
+    "an authorization that was asked twice by ISO 8583": (
+        replace(GOOD, bookings=(replace(BOOKINGS[0], requests=2, processor="isonet"), BOOKINGS[1])),
+        "held twice: tx_1 of pi_1 was asked 2 times",
+    ),
+    "one that was declined both times": (
+        replace(
+            UNASKED,
+            steps=(STEPS[0], STEPS[1], step(3, "requires_payment_method", replace(HOLD, status="declined"))),
+            bookings=(replace(BOOKINGS[0], requests=2, processor="isonet", is_approved=False),),
+        ),
+        "held twice: tx_1 of pi_1 was asked 2 times",
+    ),
+    "a reversal whose acknowledgement was not heard": (
+        replace(
+            UNASKED,
+            steps=(
+                *STEPS[:2],
+                step(3, "processing", opened(HOLD), opened(REVERSAL)),
+                step(4, "requires_payment_method", replace(HOLD, status="failed"), replace(REVERSAL, status="failed")),
+            ),
+            bookings=(replace(BOOKINGS[0], reference="tx_3", type="void", processor="isonet"),),
+        ),
+        "reversal: tx_3 of pi_1 is acknowledged by the network, failed here",
+    ),
+    "what another processor booked": (
+        replace(
+            GOOD,
+            steps=(*STEPS[:3], step(4, "succeeded", HOLD, replace(CAPTURE, processor="isonet"), received=5)),
+            bookings=(BOOKINGS[0], replace(BOOKINGS[1], processor="cardnet")),
+        ),
+        "ledger: tx_2 was asked of isonet, cardnet booked it",
+    ),
+    "a call that left before its Transaction was on record": (
+        replace(
+            GOOD,
+            steps=[replace(one, written_at=100.0 + one.sequence) for one in STEPS],
+            bookings=(replace(BOOKINGS[0], at=101.5), replace(BOOKINGS[1], at=103.5)),
+        ),
+        "early: tx_1 of pi_1 was booked 0.500 s before it was on record",
     ),
     "a gap": (replace(GOOD, steps=(*STEPS[:2], STEPS[3])), "sequence: pi_1 has [1, 2, 4]"),
     "a repeat": (replace(GOOD, steps=(*STEPS, replace(STEPS[3], offset=99))), "sequence: pi_1 has [1, 2, 3, 4, 4]"),
@@ -334,6 +376,12 @@ def test_a_broken_promise_is_found(evidence: Evidence, finding: str) -> None:
     assert any(one.startswith(finding) for one in check(evidence)), check(evidence)
 
 
+def test_what_is_booked_once_it_is_on_record_is_not_early() -> None:
+    steps = [replace(one, written_at=100.0 + one.sequence) for one in STEPS]
+    bookings = (replace(BOOKINGS[0], at=101.995), replace(BOOKINGS[1], at=1_000.0))
+    assert check(replace(GOOD, steps=steps, bookings=bookings)) == []
+
+
 def test_of_two_that_were_open_at_once_either_may_take_itself_for_the_first() -> None:
     assert check(replace(GOOD, history=(CREATED, PAID, replace(CREATED, number=9, asked_at=1.2)))) == []
 
@@ -344,9 +392,6 @@ def test_a_hold_that_was_voided_or_waits_for_the_merchant_has_an_end() -> None:
     assert check(replace(UNASKED, steps=voided, bookings=(BOOKINGS[0], approved))) == []
     waiting = (STEPS[0], STEPS[1], step(3, "requires_capture", HOLD))
     assert check(replace(UNASKED, steps=waiting, bookings=BOOKINGS[:1])) == []
-
-
-UNASKED = Evidence(history=(), steps=(), rows=None, bookings=(), history_is_whole=False)
 
 
 def test_of_a_history_that_is_not_whole_nothing_is_known_about_what_was_asked() -> None:

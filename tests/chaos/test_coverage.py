@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.chaos.coverage import MUST_OCCUR, observed
-from tests.chaos.evidence import Evidence, Leg, State, Step
+from tests.chaos.evidence import Booking, Evidence, Leg, Settled, Settlement, State, Step
 from tests.chaos.history import Operation
 
 HOLD = Leg(id="tx_1", type="authorization", status="succeeded", amount=5)
@@ -50,6 +50,26 @@ def test_nothing_is_observed_in_nothing() -> None:
 def test_a_payment_counts_once_for_whatever_it_came_through() -> None:
     found = observed(replace(NOTHING, steps=(STEP, replace(STEP, sequence=5))))
     assert found == {"status processing": 1, "leg pending": 1, "leg partial capture": 1}
+
+
+def test_processors_are_told_apart() -> None:
+    def of(leg: Leg) -> dict[str, int]:
+        return dict(observed(replace(NOTHING, steps=(replace(STEP, legs=(replace(leg, processor="isonet"),)),))))
+
+    assert of(replace(CAPTURE, status="succeeded"))["captured by isonet"] == 1
+    assert of(CAPTURE)["in doubt at isonet"] == 1
+    assert of(replace(CAPTURE, type="void", status="succeeded"))["voided at isonet"] == 1
+    advice = Booking(
+        reference="tx_2", intent="pi_1", type="capture", is_approved=True, amount=3, requests=2, processor="isonet"
+    )
+    bookings = (advice, replace(advice, requests=1), replace(advice, type="authorization"))
+    assert observed(replace(NOTHING, bookings=bookings)) == {"repeated to isonet": 1}
+
+
+def test_what_settlement_came_to_is_counted() -> None:
+    one = Settled(processor="cardnet", reference="tx_2", outcome="settled")
+    settlement = Settlement(adjustments=(), files={}, lines=(), settled=(one, one), rows=None, mismatches=None)
+    assert observed(replace(NOTHING, settlement=settlement)) == {"settlement settled": 2}
 
 
 def test_a_race_is_two_that_are_open_at_once() -> None:

@@ -6,9 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from paystream.settings import load
+from sandbox.card_network.faults import FaultPlan
 from tests.chaos.__main__ import add_up, summary
 from tests.chaos.history import Operation, Progress, Recorder, read_history
-from tests.chaos.plan import FLOWS, SESSION_SECONDS, Fault, FaultKind, plan, targets_of
+from tests.chaos.merchants import route_of, setting
+from tests.chaos.plan import (
+    FLOWS,
+    SESSION_SECONDS,
+    Fault,
+    FaultKind,
+    network_arguments,
+    plan,
+    plan_of_settlement,
+    targets_of,
+)
 from tests.chaos.run import Seed
 
 PROCESSES = ("ingress", "kafka", "postgres", "card-network", "proxy", *FLOWS)
@@ -36,6 +48,36 @@ def test_seeds_do_every_kind_of_fault_to_everything() -> None:
     assert {target for kind, target in wanted if kind is FaultKind.twin} == set(FLOWS)
     assert {target for kind, target in wanted if kind is FaultKind.fill_disk} == {"postgres", "card-network"}
     assert ("kill", "proxy") not in wanted
+    assert {("cut", "card-network-iso"), ("stall", "card-network-iso"), ("kill", "flow-settlement")} <= wanted
+    assert ("kill", "card-network-iso") not in wanted, "it is no process"
+
+
+def test_the_settlement_flow_is_killed_in_every_seed_and_others_are_disturbed_beside_it() -> None:
+    plans = [plan_of_settlement(seed, PROCESSES, while_="import") for seed in range(1, 51)]
+    assert plans[6] == plan_of_settlement(7, PROCESSES, while_="import") != plans[7]
+    assert plans[6] != plan_of_settlement(7, PROCESSES, while_="windows end")
+    assert all(("kill", "flow-settlement") in [(fault.kind, fault.target) for fault in one] for one in plans)
+    disturbed = {fault.target for one in plans for fault in one}
+    assert disturbed == {"flow-settlement", "flow-postgres", "flow-payments", "flow-reconciliation"}
+    assert {fault.kind for one in plans for fault in one} == {"kill", "pause", "stop"}
+
+
+def test_the_card_network_of_a_seed_misbehaves_as_its_command_line_can_say() -> None:
+    assert network_arguments(7) == network_arguments(7) != network_arguments(8)
+    arguments = [
+        argument.removeprefix("--").split("=") for seed in range(1, 51) for argument in network_arguments(seed)
+    ]
+    rates = {name: [float(value) for known, value in arguments if known == name] for name, _ in arguments}
+    for name in ("timeout-rate", "reset-rate", "duplicate-rate", "iso-other-connection-rate", "iso-doubt-rate"):
+        assert min(rates[name]) == 0.0 < max(rates[name]) < 0.5
+    known = {field.replace("_", "-") for field in FaultPlan.__struct_fields__}
+    assert rates.keys() <= known
+
+
+def test_a_merchants_payments_have_its_own_processor_first_and_in_some_seeds_the_other_too() -> None:
+    assert {route_of("mer_http", seed=seed) for seed in range(4)} == {("cardnet", "isonet"), ("cardnet",)}
+    assert {route_of("mer_iso8583", seed=seed)[0] for seed in range(4)} == {"isonet"}
+    assert load({"PAYSTREAM_API_KEYS": setting().partition("=")[2]}, required=())["api_keys"]
 
 
 def test_of_brokers_only_one_among_others_has_its_disk_filled() -> None:
@@ -45,7 +87,8 @@ def test_of_brokers_only_one_among_others_has_its_disk_filled() -> None:
 
 
 def test_where_no_disk_can_be_mounted_none_is_filled() -> None:
-    assert {fault.kind for fault in plan_of(7, has_small_disks=False)} == set(FaultKind) - {FaultKind.fill_disk}
+    without = plan_of(7, faults=2_000, has_small_disks=False)
+    assert {fault.kind for fault in without} == set(FaultKind) - {FaultKind.fill_disk}
 
 
 def test_the_last_word_on_an_operation_counts_and_a_cut_line_is_unknown(tmp_path: Path) -> None:

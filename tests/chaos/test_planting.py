@@ -12,6 +12,7 @@ from sinks.postgres import merge
 from tests.chaos.bugs import BUGS, Bug, Constant, Edit, NoSuchPassage, environment, planted
 from tests.chaos.test_bugs_payments import SCHEDULES as OF_PAYMENTS
 from tests.chaos.test_bugs_runtime import SCHEDULES as OF_THE_RUNTIME
+from tests.chaos.test_bugs_settlement import SCHEDULES as OF_SETTLEMENT
 
 HERE = "tests.chaos.test_planting"
 
@@ -75,7 +76,7 @@ def test_every_bug_has_its_place_in_the_production_code(name: str) -> None:
 
 def test_every_bug_has_a_schedule() -> None:
     assert len(BUGS) >= 12
-    assert {*OF_PAYMENTS, *OF_THE_RUNTIME, "sink_without_sequence_guard"} == set(BUGS)
+    assert {*OF_PAYMENTS, *OF_THE_RUNTIME, *OF_SETTLEMENT, "sink_without_sequence_guard"} == set(BUGS)
 
 
 def run(name: str, code: str) -> subprocess.CompletedProcess[str]:

@@ -15,10 +15,11 @@ from tests.chaos.bugs.calls import CALL_BUGS
 from tests.chaos.bugs.fold_and_sink import FOLD_AND_SINK_BUGS
 from tests.chaos.bugs.planting import VARIABLE, Bug, Constant, Edit, NoSuchPassage, planted
 from tests.chaos.bugs.runtime import RUNTIME_BUGS
+from tests.chaos.bugs.settlement import SETTLEMENT_BUGS
 
 __all__ = ["BUGS", "VARIABLE", "Bug", "Constant", "Edit", "NoSuchPassage", "environment", "planted"]
 
-BUGS = {bug.name: bug for bug in (*RUNTIME_BUGS, *CALL_BUGS, *FOLD_AND_SINK_BUGS)}
+BUGS = {bug.name: bug for bug in (*RUNTIME_BUGS, *CALL_BUGS, *FOLD_AND_SINK_BUGS, *SETTLEMENT_BUGS)}
 
 _SITE = Path(__file__).with_name("site")
 _REPOSITORY = Path(__file__).parents[3]

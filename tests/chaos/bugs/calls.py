@@ -96,4 +96,39 @@ CALL_BUGS = (
             ),
         ),
     ),
+    Bug(
+        name="authorization_repeated_by_iso8583",
+        does="a 0100 that was found in flight in a restore is sent again, under its own numbers",
+        edits=(
+            Edit(
+                where="topology.processors.iso8583.processor:Iso8583Processor.__init__",
+                before="deduplicates=frozenset({CallKind.capture, CallKind.void})",
+                after="deduplicates=frozenset({CallKind.authorize, CallKind.capture, CallKind.void})",
+            ),
+            Edit(
+                where="topology.processors.iso8583.messages:request_of",
+                before="""
+                    if may_have_been_made(asked):
+                        raise NotRepresentable(Cause.restarted)
+                """,
+                after="",
+            ),
+        ),
+    ),
+    Bug(
+        name="reversal_numbered_anew",
+        does="the repeat of a reversal goes out under a trace number of its own, not under the one on record",
+        edits=(
+            Edit(
+                where="topology.processors.iso8583.messages:request_of",
+                before="if trace is None:\n    raise NotRepresentable(Cause.numbers_missing)",
+                after="""
+                    if trace is None:
+                        raise NotRepresentable(Cause.numbers_missing)
+                    if asked.call is CallKind.void and may_have_been_made(asked):
+                        trace = trace._replace(de11=f"{999_999 - int(trace.de11):06}")
+                """,
+            ),
+        ),
+    ),
 )
