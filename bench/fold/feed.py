@@ -1,13 +1,12 @@
 """Appends inputs to a broker, and knows how far a system under test has folded them.
 
-How far it has come is told by the offsets that its group has committed: only plain records lie in the input topics, so
-offsets count them.
+How far it has come is told by the offsets that its group has committed, beside the ends of the partitions: only plain
+records lie in the input topics, so offsets count them, whoever has appended them (the probes of `serving` do too).
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -40,19 +39,18 @@ class Feed:
         self._group = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 2})
         topics = (COMMANDS.name, PROCESSOR_RESULTS.name)
         self._places = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
-        self._appended: Counter[str] = Counter()
 
     def append(self, inputs: Iterable[Input]) -> None:
         """Append; returns when the broker has it all."""
         for topic, partition, key, value in inputs:
             self._producer.produce(topic, key=key, value=value, partition=partition)
-            self._appended[topic] += 1
         if self._producer.flush(60):
             raise SystemExit("the broker does not take the inputs")
 
     def appended(self) -> int:
-        """How many have been appended."""
-        return self._appended.total()
+        """How many have been appended, by everybody."""
+        ends = (self._group.get_watermark_offsets(place, timeout=10, cached=False)[1] for place in self._places)
+        return sum(ends)
 
     def folded(self) -> int:
         """How many have been folded, and committed."""
