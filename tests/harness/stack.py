@@ -31,7 +31,7 @@ from psycopg import sql
 
 from sandbox.stack import Part
 
-__all__ = ["RunningStack", "processes_with_mark", "start_stack"]
+__all__ = ["RunningStack", "processes_with_mark", "stand_still", "start_stack"]
 
 T = TypeVar("T")
 
@@ -90,9 +90,12 @@ class RunningStack:
         return dict(self.description["processes"])
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
-        """Signal a child by its name; the pid that it had."""
+        """Signal a child by its name; the pid that it had. After SIGSTOP it stands still when this returns."""
         pid = self.processes[name]
-        os.kill(pid, number)
+        if number == signal.SIGSTOP:
+            stand_still(pid)
+        else:
+            os.kill(pid, number)
         return pid
 
     def wait_for_restart(self, name: str, *, former_pid: int, within_seconds: float = 15.0) -> int:
@@ -139,6 +142,18 @@ def wait_for(condition: Callable[[], T | None], *, what: str, within_seconds: fl
         assert time.monotonic() < deadline, f"{what} did not come within {within_seconds} s"
         time.sleep(0.05)
     return answer
+
+
+def stand_still(pid: int) -> None:
+    """Stop a process and wait for that: until one of its threads has taken the signal, the others go on."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: _threads(pid) == {"T"}, what=f"a process {pid} that stands still", within_seconds=10.0)
+
+
+def _threads(pid: int) -> set[str]:
+    """The states of the threads of a process, as `proc(5)` names them."""
+    stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 def processes_with_mark(mark: str, directory: Path) -> dict[int, str]:

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from schemas.topics import INTENTS
 from tests.harness.api import Merchant, merchant, wait_for_status
-from tests.harness.stack import PAYSTREAM_COMMAND, SHORT_TIMES, RunningStack, start_stack, wait_for
+from tests.harness.stack import PAYSTREAM_COMMAND, SHORT_TIMES, RunningStack, stand_still, start_stack, wait_for
 
 TIMES = ("--setting", "PAYSTREAM_FORGET_AFTER_SECONDS=2", "--setting", "PAYSTREAM_READ_MODEL_SLACK_SECONDS=2")
 PARTITIONS = 4
@@ -162,7 +162,7 @@ def standing_still(pid: int) -> Iterator[None]:
     """A process and its children do nothing, and keep their connections."""
     pids = [pid, *children(pid)]
     for one in pids:
-        os.kill(one, signal.SIGSTOP)
+        stand_still(one)
     try:
         yield
     finally:

@@ -21,6 +21,7 @@ from schemas.times import Micros, from_datetime, later
 from sinks.postgres import LookUp, Reading, ReadModel, ReadModelUnavailable, ReadModelWriter
 from sinks.postgres.connections import session
 from sinks.postgres.reader import READ
+from tests.harness.stack import stand_still
 from tests.sinks.postgres.payments import NOVEMBER, any_event, id_of, life, progress
 
 T = TypeVar("T")
@@ -193,7 +194,7 @@ def test_a_server_that_falls_silent_is_left_after_the_timeout(uri: str, database
         assert await model.ready()
         stopped = _backends(database)
         for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+            stand_still(pid)
         try:
             started = time.monotonic()
             with pytest.raises(ReadModelUnavailable, match="no answer within"):

@@ -14,6 +14,7 @@ import pytest
 from sinks.postgres import ReadModelUnavailable, ReadModelWriter
 from sinks.postgres import writer as writer_module
 from sinks.postgres.connections import ending_silence
+from tests.harness.stack import stand_still
 from tests.sinks.postgres.payments import TOPIC, life, progress
 
 
@@ -25,7 +26,7 @@ def silent(database: psycopg.Connection) -> Iterator[None]:
     ).fetchall()
     assert found
     for (pid,) in found:
-        os.kill(pid, signal.SIGSTOP)
+        stand_still(pid)
     try:
         yield
     finally:
