@@ -42,7 +42,7 @@ _STEP = re.compile(
             r"until restarted [a-z-]+",
             rf"line (omit|double|change|add)( of ({_TYPE}|none))?( [a-z_]+=\S+)*",
             rf"resolve {_TYPE} (approved|declined)",
-            r"crash before call|next|rush \d+|rest \d+",
+            r"create|crash before call|next|rush \d+|rest \d+",
             r"all: faults off",
             r"all: clock (\d+[smhd]|saturday)",
             r"all: (restart|pause|resume) [a-z-]+",
@@ -71,10 +71,7 @@ class Player:
         self._meetings = dict(meetings)
         self._shop = stage.shops[row.route]
         self._pids = stage.stack.processes
-        self._since = 0
-        """The sequence at which the latest request was answered: what is waited for comes after it."""
-        body = {"capture_method": row.capture_method}
-        self.intent = str(self._shop.create(row.amount, **body)["id"])
+        self._create()
 
     def play(self) -> None:
         """Do all steps, and wait until the payment has ended as the row says."""
@@ -126,6 +123,7 @@ class Player:
             "line": self._line,
             "resolve": self._resolve,
             "crash": lambda *_words: crash.arm(self.stage.directory / "crash", self.intent),
+            "create": self._create,
             "rush": self._rush,
             "rest": lambda seconds: time.sleep(float(seconds)),
             "next": self.may_go_on.set,
@@ -133,6 +131,11 @@ class Player:
         others[verb](*words)
 
     # Requests.
+
+    def _create(self) -> None:
+        self.intent = str(self._shop.create(self.row.amount, capture_method=self.row.capture_method)["id"])
+        self._since = 0
+        """The sequence at which the latest request was answered: what is waited for comes after it."""
 
     def _pay(self, card: str | None = None, *, refusal: str) -> None:
         self._transact({"payment_method": card or self.row.card}, refusal)

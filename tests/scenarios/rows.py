@@ -2,6 +2,7 @@
 
 A row's steps are sentences that `player` understands:
 
+    create                    a PaymentIntent, in place of the one that each row begins with
     pay [tok_…]               an attempt, not waited for; with the row's card unless another is named
     capture [400], void, cancel
     … ! code                  the request before is refused by that code

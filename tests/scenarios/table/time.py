@@ -88,10 +88,10 @@ EXPIRY = Phase(
 WEEKEND = Phase(
     title="A weekend: what is captured on Saturday is settled on Monday", at_rest=True,
     rows=(
-        http("cut-off and weekend", PAID, SUCCEEDED, "all: clock saturday", "pay", "until succeeded",
-             "all: import today", "all: import", settlements=("settled",), settled_on="Monday"),
-        iso("cut-off and weekend", PAID, SUCCEEDED, "all: clock saturday", "pay", "until succeeded",
-            "all: import today", "all: import", settlements=("settled",), settled_on="Monday"),
+        http("cut-off and weekend", PAID, SUCCEEDED, "all: clock saturday", "create", "pay",
+             "until succeeded", "all: import today", "all: import", settlements=("settled",), settled_on="Monday"),
+        iso("cut-off and weekend", PAID, SUCCEEDED, "all: clock saturday", "create", "pay",
+            "until succeeded", "all: import today", "all: import", settlements=("settled",), settled_on="Monday"),
     ),
 )
 # fmt: on

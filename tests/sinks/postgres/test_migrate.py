@@ -16,7 +16,7 @@ from sinks.postgres.columns import AUDIT_LOG, PAYMENT_INTENTS, TRANSACTIONS
 from sinks.postgres.migrate import DIRECTORY, migrations
 from sinks.postgres.settlement_columns import SETTLEMENTS
 
-NAMES = ["0001_roles", "0002_read_model", "0003_audit_log", "0005_open_transactions"]
+NAMES = ["0001_roles", "0002_read_model", "0003_audit_log", "0004_settlements", "0005_open_transactions"]
 
 
 def _copy(directory: Path, **changed: str) -> Path:

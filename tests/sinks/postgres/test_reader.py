@@ -89,14 +89,23 @@ def test_any_payment_comes_back_as_it_was(uri: str, writer: ReadModelWriter) -> 
     asyncio.run(run())
 
 
-def test_a_reading_touches_one_month(uri: str, writer: ReadModelWriter, database: psycopg.Connection) -> None:
+@pytest.mark.parametrize(
+    ("created_in", "settled_in"), [("2026_11", {"2026_11", "2026_12"}), ("2026_12", {"2026_12"})], ids=str
+)
+def test_a_reading_touches_one_month_of_payments_and_no_settlements_before_it(
+    uri: str, writer: ReadModelWriter, database: psycopg.Connection, created_in: str, settled_in: set[str]
+) -> None:
     december = from_datetime(datetime(2026, 12, 1, tzinfo=UTC))
-    writer.write([*life("a"), *life("b", created_at=december)], progress=[])
+    writer.write([*life("2026_11"), *life("2026_12", created_at=december)], progress=[])
     database.execute(session(statement_timeout_seconds=5, lock_timeout_seconds=5).encode())
-    parameters = {"topic": "payments.events", "partition": 0, "id": id_of("a")}
+    parameters = {"topic": "payments.events", "partition": 0, "id": id_of(created_in)}
     explained = database.execute(f"EXPLAIN (ANALYZE, FORMAT json) {READ}".encode(), parameters).fetchone()
     assert explained is not None
-    assert set(_months(explained[0])) == {"payment_intents_2026_11", "transactions_2026_11"}
+    assert set(_months(explained[0])) == {
+        f"payment_intents_{created_in}",
+        f"transactions_{created_in}",
+        *(f"settlements_{month}" for month in settled_in),
+    }
 
 
 def _months(plan: object) -> Iterator[str]:
