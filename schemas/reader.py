@@ -25,6 +25,8 @@ Read = Callable[[bytes, int], tuple[Any, int]]
 """From a message and a position in it to a record and the position after it."""
 
 _LONGEST = 1 << 64
+# From so many on it takes longer to read a record than to compare its bytes with those of the last one.
+_MANY_FIELDS = 8
 
 
 def reader(schema: Mapping[str, Any], classes: Mapping[str, type[Any]]) -> Read:
@@ -98,6 +100,7 @@ class _Reader:
 
     def __init__(self, classes: Mapping[str, type[Any]]) -> None:
         self._classes = classes
+        self._remembering: dict[str, Read] = {}
 
     def record(self, schema: Mapping[str, Any]) -> Read:
         """The function of a record."""
@@ -134,7 +137,12 @@ class _Reader:
             "array": self._array,
             "map": self._map,
         }
-        read = makers[kind](schema)
+        if kind == "record" and len(schema["fields"]) >= _MANY_FIELDS:
+            # One for all places in a message, for that is where it says a thing twice.
+            name = schema["name"]
+            read = self._remembering.get(name) or self._remembering.setdefault(name, _remembering(self.record(schema)))
+        else:
+            read = makers[kind](schema)
         return [f"{variable}, i = {_name(read, names)}(d, i)"]
 
     def _union(self, branches: list[Any]) -> Read:
@@ -169,6 +177,26 @@ class _Reader:
     def _function(self, lines: list[str], names: dict[str, Any]) -> Read:
         exec(f"def read(d, i):\n{_indented(lines)}", names)
         return typing.cast("Read", names["read"])
+
+
+def _remembering(read: Read) -> Read:
+    """The same, but what was read last is not read again where the message says it once more.
+
+    An encoding is no beginning of another one, so whatever begins with these bytes is this record. Records do not
+    change, so one may stand in two places. Used on several threads: what is remembered is one object.
+    """
+    known: tuple[bytes, Any] | None = None
+
+    def again(data: bytes, at: int) -> tuple[Any, int]:
+        nonlocal known
+        last = known
+        if last is not None and data.startswith(last[0], at):
+            return last[1], at + len(last[0])
+        record, end = read(data, at)
+        known = data[at:end], record
+        return record, end
+
+    return again
 
 
 def _indented(lines: list[str], *, by: int = 1) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from msgspec import structs
+
 from schemas.processing import CallKind, Outcome
 from tests.chaos.evidence import ISO8583, Booking
 from tests.sandbox.card_network.network_process import NetworkProcess
@@ -141,7 +143,9 @@ def _told(order: Order, answer: Answer) -> Heard:
         return told
     asked = order.asked
     reference = f"cn_{asked.transaction_id}"
-    return replace(told, amount_minor=asked.amount_minor, currency=asked.currency, processor_reference=reference)
+    return structs.replace(
+        told, amount_minor=asked.amount_minor, currency=asked.currency, processor_reference=reference
+    )
 
 
 class _ProcessBank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import time
@@ -38,6 +39,26 @@ class One(Struct, frozen=True):
     """A record of one field."""
 
     value: Any
+
+
+class Eight(Struct, frozen=True):
+    """A record of many fields."""
+
+    a: str
+    b: int
+    c: int
+    d: int
+    e: int
+    f: int
+    g: int
+    h: int | None
+
+
+class Two(Struct, frozen=True):
+    """A record that says another one again."""
+
+    one: Eight
+    others: tuple[Eight, ...]
 
 
 def schema_of(record: str, **types: Any) -> dict[str, Any]:
@@ -126,6 +147,22 @@ def test_a_number_without_an_end_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="64 bits"):
         reader(one("long"), {"One": One})(b"\xff" * 10_000_000, 0)
     assert time.process_time() - began < 0.1
+
+
+def test_what_a_message_says_twice_is_read_once_and_what_differs_is_read_as_it_is() -> None:
+    eight = schema_of("Eight", a="string", **dict.fromkeys("bcdefg", "long"), h=["null", "long"])
+    schema = schema_of("Two", one=eight, others={"type": "array", "items": "Eight"})
+    read = reader(schema, {"Eight": Eight, "Two": Two})
+    first = Eight("text", 1, 2, 3, 4, 5, 6, None)
+    others = (first, Eight("text", 1, 2, 3, 4, 5, 6, 7), Eight("tex", 1, 2, 3, 4, 5, 6, None), first)
+    data = writer(schema)(Two(first, others))
+    for _ in range(2):
+        record, end = read(data, 0)
+        assert (record, end) == (Two(first, others), len(data))
+        assert record.others[0] is record.one
+    for length in range(len(data)):
+        with contextlib.suppress(IndexError, ValueError, KeyError, UnicodeDecodeError):
+            assert read(data[:length], 0)[1] > length, "cut, and taken for whole"
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import uvloop
+from msgspec import Struct
 
 from schemas.identifiers import PaymentIntentId
 from schemas.processing import CallKind, InFlightCall, Outcome
-from topology.calls.metrics import CALL_SECONDS, CALLS
+from topology.calls.metrics import count_call
 from topology.processors.port import Answer, Call, Cause, Departure, Processor, boot_seconds
 
 __all__ = ["CallEngine", "Engine", "FinishedCall", "Order"]
@@ -31,8 +31,7 @@ _END_SECONDS_MAX = 5.0
 _OVERDUE_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """A call that is to be made now. `kind` is lookup for a look-up; `asked.call` is then what is looked up."""
 
     payment_intent_id: PaymentIntentId
@@ -43,8 +42,7 @@ class Order:
     send_before: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedCall:
+class FinishedCall(Struct, frozen=True):
     """A call that has ended, whatever came of it."""
 
     order: Order
@@ -178,9 +176,14 @@ class CallEngine:
     async def _make(self, order: Order, departure: Departure) -> None:
         name, started = order.asked.processor, time.monotonic()
         answer = await self._answer(order, departure)
-        CALL_SECONDS.labels(name, order.kind).observe(time.monotonic() - started)
         nothing_learnt = answer.outcome in (Outcome.not_sent, Outcome.unknown)
-        CALLS.labels(name, order.kind, answer.outcome, answer.code if nothing_learnt else "").inc()
+        count_call(
+            name,
+            order.kind,
+            answer.outcome,
+            code=answer.code or "" if nothing_learnt else "",
+            seconds=time.monotonic() - started,
+        )
         self._finished.append(FinishedCall(order, answer))
 
     async def _answer(self, order: Order, departure: Departure) -> Answer:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.codec import encode
@@ -39,8 +40,7 @@ from topology.processors.port import Answer, Capabilities, Cause
 __all__ = ["Answered", "Desk", "Entries", "Turn", "TurnedAway"]
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """The entry's turn has come, and it holds a slot. `restored`: it was found in flight in a restore."""
 
     processor: str
@@ -48,16 +48,14 @@ class Turn:
     restored: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TurnedAway:
+class TurnedAway(Struct, frozen=True):
     """The entry cannot be called now and shall not wait: it was found in flight in a restore, or is not patient."""
 
     transaction_id: TransactionId
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """A call that this process made has ended; it still holds its slot."""
 
     processor: str

@@ -6,8 +6,9 @@ No I/O and no clock: time is an argument. `entries` applies them to the calls of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from schemas.identifiers import PaymentIntentId
 from schemas.payment import PaymentEvent, Transaction

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["CALLS", "CALL_SECONDS", "CIRCUIT_OPEN", "IN_DOUBT_RESTORED", "IN_FLIGHT", "WAITING"]
+__all__ = ["CIRCUIT_OPEN", "IN_DOUBT_RESTORED", "IN_FLIGHT", "WAITING", "count_call"]
 
-CALLS = Counter(
+_CALLS = Counter(
     "paystream_processor_calls_total",
     "Processor calls that ended, by what came of them (code: why nothing was learnt).",
     ["processor", "kind", "outcome", "code"],
 )
-CALL_SECONDS = Histogram(
+_CALL_SECONDS = Histogram(
     "paystream_processor_call_seconds",
     "Time from handing a call to its adapter to its outcome.",
     ["processor", "kind"],
@@ -29,3 +31,20 @@ IN_DOUBT_RESTORED = Counter(
     "In-flight entries found in a restore: called again under the same key, or unknown.",
     ["processor", "kind"],
 )
+
+
+def count_call(processor: str, kind: str, outcome: str, *, code: str, seconds: float) -> None:
+    """A call has ended; `code` says why nothing was learnt, where that is so."""
+    _seconds_of(processor, kind).observe(seconds)
+    _count_of(processor, kind, outcome, code).inc()
+
+
+# To find a metric by its labels takes longer than to count.
+@cache
+def _seconds_of(processor: str, kind: str) -> Histogram:
+    return _CALL_SECONDS.labels(processor, kind)
+
+
+@cache
+def _count_of(processor: str, kind: str, outcome: str, code: str) -> Counter:
+    return _CALLS.labels(processor, kind, outcome, code)

@@ -8,7 +8,6 @@ with the state as it lies in the store.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -143,7 +142,7 @@ class Watch:
         answer = looked_up.answer
         if answer.outcome is Outcome.not_sent:
             # One that could not be asked brought no answer, like one that was not answered.
-            answer = dataclasses.replace(answer, outcome=Outcome.unknown)
+            answer = replace(answer, outcome=Outcome.unknown)
         result = answer.result(self._key, lookup, kind=CallKind.lookup, source=ResultSource.lookup, at=self._real_now)
         self.outputs.append(Produce(PROCESSOR_RESULTS.name, self._partition, self._key, encode(result)))
         if result.outcome is Outcome.not_found and self._may_repeat(lookup):

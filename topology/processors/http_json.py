@@ -18,7 +18,6 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -171,7 +170,8 @@ class HttpJsonProcessor:
         return answer
 
     def _notify_url(self, call: Call) -> str:
-        query = urlencode({"payment_intent": call.payment_intent_id, "transaction": call.asked.transaction_id})
+        # Our ids are letters, digits and underscores.
+        query = f"payment_intent={call.payment_intent_id}&transaction={call.asked.transaction_id}"
         return f"{self._config.public_url}/processor/{self.name}/notify?{query}"
 
     async def _ask(self, method: str, path: str, body: bytes, exchange: _Exchange) -> HttpAnswer | Answer:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from schemas.identifiers import PaymentIntentId
 from schemas.processing import (
@@ -90,8 +92,7 @@ class Capabilities:
     longest_hold_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """One call. Its key is `asked.transaction_id`; `asked.call` is its kind, of a look-up what is looked up."""
 
     payment_intent_id: PaymentIntentId
@@ -99,8 +100,7 @@ class Call:
     deadline_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What came of a call."""
 
     outcome: Outcome
@@ -112,7 +112,7 @@ class Answer:
     processor_reference: str | None = None
     challenge_url: str | None = None
     capture_before: Micros | None = None
-    processor_data: Mapping[str, str] = field(default_factory=dict)
+    processor_data: Mapping[str, str] = {}
 
     @property
     def shows_illness(self) -> bool:

@@ -238,7 +238,7 @@ def test_each_processor_is_asked_so_many_at_once() -> None:
     rig = in_doubt("authorization", lookups_max=1)
     rig.advance(10.0)
     (order,) = rig.engine.running
-    other = dataclasses.replace(order, asked=replace(order.asked, processor="b"))
+    other = replace(order, asked=replace(order.asked, processor="b"))
     rig.side.committed([order, order, other])
     assert [each.asked.processor for each in rig.engine.running] == ["a", "b"]
     rig.engine.finish(Answer(outcome=Outcome.not_found))
