@@ -47,7 +47,7 @@ RESULTS = Path(__file__).parent / "results" / "settlement.json"
 IMPORTED_PER_SECOND_WANTED = 10_000
 MATCHED_PER_SECOND_WANTED = 2_000
 IMPORT_BYTES_PER_LINE_MAX = 32
-"""What the import may have resident more for each line more: it keeps eight bytes, a line has about three hundred."""
+"""What the import may have resident more for each line more: it keeps eight bytes of what a line of 127 has."""
 
 _SMALLER = 5
 """By how much the first of the two files is smaller."""
