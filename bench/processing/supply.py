@@ -27,6 +27,7 @@ from topology.domain import decide
 __all__ = ["Asked", "Supply", "asked", "lay_down", "stub"]
 
 _LOOK_EVERY_SECONDS = 0.02
+_STUB_WITHIN_SECONDS = 30.0
 _FIRST_PAYMENT = 50_000_000
 
 
@@ -40,16 +41,28 @@ class Asked(NamedTuple):
 
 @contextlib.contextmanager
 def stub(latency_ms: float) -> Iterator[str]:
-    """Run the stub; its URL."""
+    """Run the stub; its URL, once it listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = (sys.executable, "-m", "bench.processing.stub", "--port", str(port), "--latency-ms", str(latency_ms))
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
+        _wait_for_stub(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+def _wait_for_stub(process: subprocess.Popen[bytes], port: int) -> None:
+    until = time.monotonic() + _STUB_WITHIN_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(_LOOK_EVERY_SECONDS)
+    raise SystemExit("the stub does not listen")
 
 
 def asked(numbers: range) -> list[Asked]:
