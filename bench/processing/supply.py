@@ -56,13 +56,11 @@ def stub(latency_ms: float) -> Iterator[str]:
 
 def _wait_for_stub(process: subprocess.Popen[bytes], port: int) -> None:
     until = time.monotonic() + _STUB_WITHIN_SECONDS
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
+    with socket.socket() as probe:
+        while probe.connect_ex(("127.0.0.1", port)) != 0:
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit("the stub does not listen")
             time.sleep(_LOOK_EVERY_SECONDS)
-    raise SystemExit("the stub does not listen")
 
 
 def asked(numbers: range) -> list[Asked]:
