@@ -83,9 +83,9 @@ def _measure_supplied(
     ended, cpu, peak = time.time(), running.cpu_seconds() - cpu, _peak(running)
     supply.stop()
     results = _results(bootstrap, supply.given, within_seconds=_READY_WITHIN_SECONDS)
-    outcomes = Counter(result.outcome for _at, result in results)
-    if outcomes != {Outcome.approved: supply.given}:
-        raise SystemExit(f"of {supply.given} calls came {dict(outcomes)}")
+    said = Counter((result.outcome, result.code) for _at, result in results)
+    if sum(count for (outcome, _code), count in said.items() if outcome is Outcome.approved) != supply.given:
+        raise SystemExit(f"of {supply.given} calls came {_told(said)}")
     calls = sum(began <= at < ended for at, _result in results)
     return Measured(
         calls_per_second=round(calls / (ended - began), 1),
@@ -109,7 +109,7 @@ def measure_flooded(bootstrap: str, running: Running, made: Sequence[Asked], *, 
     turned_away = said[Outcome.not_sent, Cause.too_many_waiting]
     approved = sum(count for (outcome, _code), count in said.items() if outcome is Outcome.approved)
     if len({result.payment_intent_id for _at, result in ours}) != len(made) or approved + turned_away != len(made):
-        raise SystemExit(f"of {len(made)} events at once came {dict(said)}")
+        raise SystemExit(f"of {len(made)} events at once came {_told(said)}")
     return Flooded(
         events=len(made),
         approved=approved,
@@ -117,6 +117,10 @@ def measure_flooded(bootstrap: str, running: Running, made: Sequence[Asked], *, 
         seconds=round(max(at for at, _result in ours) - began, 1),
         resident_bytes_peak=peak,
     )
+
+
+def _told(said: Counter[tuple[Outcome, str | None]]) -> str:
+    return ", ".join(f"{count} {outcome} ({code})" for (outcome, code), count in said.items())
 
 
 def measure_bare(url: str, *, seconds: float, warm_up_seconds: float) -> Bare:
