@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 import aiohttp
 import msgspec
 import uvloop
+
+from bench.memory import peak_bytes
 
 __all__ = ["Bare"]
 
@@ -64,7 +65,7 @@ async def measure(url: str, *, in_flight: int, seconds: float, warm_up_seconds: 
     return Bare(
         calls_per_second=round(calls / took, 1),
         cpu_microseconds_per_call=round(cpu / calls * 1e6, 1),
-        resident_bytes_peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024,
+        resident_bytes_peak=peak_bytes() or 0,
     )
 
 

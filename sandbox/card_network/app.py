@@ -191,7 +191,8 @@ class _Api:
         return _json(self._network.dice.plan)
 
     async def thrown_faults(self, _request: HttpRequest) -> Response:
-        return _json(dict(sorted(self._network.dice.thrown.items())))
+        thrown = self._network.dice.thrown.items()
+        return _json({protocol: dict(sorted(counts.items())) for protocol, counts in thrown})
 
     async def change_faults(self, request: HttpRequest) -> Response:
         try:

@@ -10,6 +10,7 @@ void alike. The plan comes from the command line and is changed at run time by P
 import random
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -17,11 +18,18 @@ import msgspec
 from sandbox.card_network.booking import Kind
 from sandbox.card_network.cards import Delivery
 
-__all__ = ["Dice", "Fault", "FaultPlan", "LinkFault"]
+__all__ = ["Dice", "Fault", "FaultPlan", "LinkFault", "WireProtocol"]
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 ResponseCode = Annotated[str, msgspec.Meta(pattern="^[0-9A-Z]{2}$")]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+
+
+class WireProtocol(StrEnum):
+    """How an arrival came."""
+
+    http = "http"
+    iso8583 = "iso8583"
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,8 +97,8 @@ class Dice:
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
         self._random = random.Random(plan.seed)
-        self.thrown: Counter[str] = Counter()
-        """How often each fault of an arrival has been thrown."""
+        self.thrown: dict[WireProtocol, Counter[str]] = {protocol: Counter() for protocol in WireProtocol}
+        """How many arrivals there were, and how often each fault has been thrown."""
 
     def change(self, changes: dict[str, Any]) -> FaultPlan:
         """Put `changes` in force; what they do not name stays. Raises msgspec.ValidationError and changes nothing."""
@@ -99,14 +107,15 @@ class Dice:
             self._random = random.Random(self.plan.seed)
         return self.plan
 
-    def throw(self, kind: Kind) -> Fault:
+    def throw(self, kind: Kind, protocol: WireProtocol) -> Fault:
         """What befalls one arrival; counted."""
         fault = self._throw(kind)
+        thrown = self.thrown[protocol]
+        thrown["arrivals"] += 1
         if fault.delivery is not None:
-            lost = "_request_lost" if fault.loses_request else ""
-            self.thrown[_NAMES[fault.delivery] + lost] += 1
+            thrown[_NAMES[fault.delivery] + _lost(fault)] += 1
         if fault.declines:
-            self.thrown["decline"] += 1
+            thrown["decline"] += 1
         return fault
 
     def _throw(self, kind: Kind) -> Fault:
@@ -128,7 +137,18 @@ class Dice:
         return Fault(declines=declines)
 
     def throw_link(self, kind: Kind) -> LinkFault:
-        """What befalls an answer of the ISO 8583 link besides."""
+        """What befalls an answer of the ISO 8583 link besides; counted. What it loses is not thrown for again."""
+        fault = self._throw_link(kind)
+        thrown = self.thrown[WireProtocol.iso8583]
+        if fault.other_connection:
+            thrown["other_connection"] += 1
+        if fault.doubtful_code is not None:
+            thrown["doubtful_code" + _lost(fault)] += 1
+        if fault.loses_request:
+            thrown["arrivals"] += 1
+        return fault
+
+    def _throw_link(self, kind: Kind) -> LinkFault:
         other, doubt, lost, code = (self._random.random() for _ in range(4))
         plan = self.plan
         if kind not in plan.kinds:
@@ -141,3 +161,7 @@ class Dice:
             doubtful_code=plan.iso_response_codes[int(code * len(plan.iso_response_codes))],
             loses_request=lost < plan.lost_request_share,
         )
+
+
+def _lost(fault: Fault | LinkFault) -> str:
+    return "_request_lost" if fault.loses_request else ""

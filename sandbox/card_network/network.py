@@ -18,7 +18,7 @@ from sandbox.card_network import decisions
 from sandbox.card_network.arrivals import Booked, IsoMessage, Rules, book
 from sandbox.card_network.booking import Booking, Hold, Kind
 from sandbox.card_network.cards import CARDS, Arrival, Delivery
-from sandbox.card_network.faults import Dice
+from sandbox.card_network.faults import Dice, WireProtocol
 from sandbox.card_network.ledger import Books, Ledger
 from sandbox.card_network.requests import AuthorizationRequest, Request, kind_of
 from sandbox.card_network.writer import LedgerWriter
@@ -103,7 +103,8 @@ class CardNetwork:
 
     async def ask(self, request: Request, message: IsoMessage | None = None) -> Reply:
         """One arrival of a request, with all that may befall it on its way; `message` if it came by ISO 8583."""
-        fault = self.dice.throw(kind_of(request))
+        protocol = WireProtocol.http if message is None else WireProtocol.iso8583
+        fault = self.dice.throw(kind_of(request), protocol)
         await self._travel()
         if fault.loses_request:
             return Reply(delivery=fault.delivery or Delivery.hang)

@@ -19,7 +19,7 @@ def judged(*states: PaymentIntent, broken: tuple[BrokenPromise, ...] = (), asked
         broken,
         load=Load(commands=30),
         asked=len(states) if asked is None else asked,
-        faults={"reset": 3},
+        faults={"http": {"arrivals": 30, "reset": 3}},
         seconds=10.0,
         seconds_to_heal=1.0,
     )
@@ -34,7 +34,9 @@ def test_a_run_in_which_the_books_agree_keeps_its_promises() -> None:
     assert measured.promises_are_kept
     assert measured.ended_as == {"succeeded": 2, "requires_capture": 1}
     assert measured.transactions == {"authorization succeeded": 3, "capture succeeded": 2}
-    assert (measured.commands_per_second, measured.faults) == (3.0, {"reset": 3})
+    assert (measured.commands_per_second, measured.iso8583_connections) == (3.0, 64)
+    assert measured.fault_rates == {"http": {"reset": 0.1}}
+    assert "iso8583: nothing arrived" in measured.fault_rates_missed
 
 
 @pytest.mark.parametrize("promise", Promise)
@@ -69,6 +71,8 @@ def test_three_hundred_payments_under_faults_keep_every_promise() -> None:
     assert measured.payments == _SMALL
     assert set(measured.payments_by_protocol.values()) == {_SMALL // 2}
     # It has been put to the test, or it could not have failed.
-    assert measured.faults.keys() >= {"timeout", "timeout_request_lost", "reset", "reset_request_lost", "duplicate"}
+    assert all(counts["arrivals"] > _SMALL / 2 for counts in measured.faults.values())
+    thrown = {name for counts in measured.faults.values() for name in counts}
+    assert thrown >= {"timeout", "timeout_request_lost", "reset", "reset_request_lost", "duplicate"}
     assert measured.transactions["void (doubt) succeeded"] > 0
     assert measured.ended_as["succeeded"] > _SMALL / 2

@@ -5,17 +5,17 @@ import pytest
 
 from sandbox.card_network.booking import Kind
 from sandbox.card_network.cards import Delivery
-from sandbox.card_network.faults import Dice, Fault, FaultPlan, LinkFault
+from sandbox.card_network.faults import Dice, Fault, FaultPlan, LinkFault, WireProtocol
 
 
 def test_without_rates_nothing_goes_wrong() -> None:
     dice = Dice(FaultPlan())
-    assert {dice.throw(Kind.capture) for _ in range(100)} == {Fault()}
+    assert {dice.throw(Kind.capture, WireProtocol.http) for _ in range(100)} == {Fault()}
 
 
 def test_the_rates_are_kept_and_half_of_the_losses_are_booked() -> None:
     dice = Dice(FaultPlan(timeout_rate=0.2, reset_rate=0.1, duplicate_rate=0.05, decline_rate=0.3, seed=7))
-    faults = [dice.throw(Kind.void) for _ in range(20_000)]
+    faults = [dice.throw(Kind.void, WireProtocol.http) for _ in range(20_000)]
     share = Counter({what: count / len(faults) for what, count in Counter(fault.delivery for fault in faults).items()})
     assert share[Delivery.hang] == pytest.approx(0.2, abs=0.02)
     assert share[Delivery.reset] == pytest.approx(0.1, abs=0.02)
@@ -27,13 +27,15 @@ def test_the_rates_are_kept_and_half_of_the_losses_are_booked() -> None:
 def test_the_same_seed_throws_the_same_faults() -> None:
     plan = FaultPlan(timeout_rate=0.3, reset_rate=0.3, decline_rate=0.5, seed=42)
     one, other = Dice(plan), Dice(plan)
-    assert [one.throw(Kind.capture) for _ in range(200)] == [other.throw(Kind.capture) for _ in range(200)]
+    assert [one.throw(Kind.capture, WireProtocol.http) for _ in range(200)] == [
+        other.throw(Kind.capture, WireProtocol.http) for _ in range(200)
+    ]
 
 
 def test_the_rates_can_be_kept_to_one_kind() -> None:
     dice = Dice(FaultPlan(timeout_rate=1, kinds=frozenset({Kind.capture})))
-    assert dice.throw(Kind.authorization) == Fault()
-    assert dice.throw(Kind.capture).delivery is Delivery.hang
+    assert dice.throw(Kind.authorization, WireProtocol.http) == Fault()
+    assert dice.throw(Kind.capture, WireProtocol.http).delivery is Delivery.hang
 
 
 def test_the_faults_of_the_link_are_thrown_besides() -> None:
@@ -79,7 +81,31 @@ def test_a_bad_change_changes_nothing(changes: dict[str, object]) -> None:
     assert dice.plan == FaultPlan(reset_rate=0.5)
 
 
-def test_what_was_thrown_is_counted() -> None:
-    dice = Dice(FaultPlan(timeout_rate=0.5, duplicate_rate=0.5, lost_request_share=1, seed=5))
-    faults = Counter(dice.throw(Kind.capture).delivery for _ in range(100))
-    assert dice.thrown == {"timeout_request_lost": faults[Delivery.hang], "duplicate": faults[Delivery.twice]}
+def test_what_was_thrown_is_counted_by_protocol() -> None:
+    dice = Dice(FaultPlan(timeout_rate=0.5, duplicate_rate=0.5, lost_request_share=1, decline_rate=1, seed=5))
+    faults = Counter(dice.throw(Kind.capture, WireProtocol.http).delivery for _ in range(100))
+    assert set(faults) == {Delivery.hang, Delivery.twice}
+    lost, twice = faults[Delivery.hang], faults[Delivery.twice]
+    counted = {"arrivals": 100, "timeout_request_lost": lost, "duplicate": twice, "decline": 100}
+    assert dice.thrown == {WireProtocol.http: counted, WireProtocol.iso8583: {}}
+    dice.change({"timeout_rate": 0, "duplicate_rate": 0, "decline_rate": 0})
+    dice.throw(Kind.capture, WireProtocol.iso8583)
+    assert dice.thrown == {WireProtocol.http: counted, WireProtocol.iso8583: {"arrivals": 1}}
+
+
+def test_what_was_thrown_on_the_link_is_counted_and_every_arrival_once() -> None:
+    dice = Dice(FaultPlan(iso_other_connection_rate=0.5, iso_doubt_rate=0.5, seed=5))
+    faults = [dice.throw_link(Kind.authorization) for _ in range(100)]
+    for fault in faults:
+        if not fault.loses_request:
+            dice.throw(Kind.authorization, WireProtocol.iso8583)
+    lost = sum(fault.loses_request for fault in faults)
+    doubtful = sum(fault.doubtful_code is not None for fault in faults)
+    assert 0 < lost < doubtful < 100
+    assert dice.thrown[WireProtocol.iso8583] == {
+        "arrivals": 100,
+        "doubtful_code": doubtful - lost,
+        "doubtful_code_request_lost": lost,
+        "other_connection": sum(fault.other_connection for fault in faults),
+    }
+    assert dice.thrown[WireProtocol.http] == {}

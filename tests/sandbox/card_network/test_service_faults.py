@@ -227,3 +227,13 @@ def test_the_command_line_sets_the_plan(tmp_path: Path) -> None:
         "iso_doubt_rate": 0.1,
         "iso_response_codes": ["09", "96"],
     }
+
+
+def test_it_tells_what_arrived_and_what_befell_it(network: NetworkProcess) -> None:
+    before = network.client.get("/faults/thrown").json()["http"]
+    with faults(network, duplicate_rate=1):
+        network.post("/authorizations", network.authorization("tok_visa"))
+    network.post("/authorizations", network.authorization("tok_visa"))
+    after = network.client.get("/faults/thrown").json()["http"]
+    assert after["arrivals"] - before["arrivals"] == 2
+    assert after["duplicate"] - before.get("duplicate", 0) == 1
