@@ -151,7 +151,7 @@ def test_a_number_without_an_end_is_refused_at_once() -> None:
 
 def test_what_a_message_says_twice_is_read_once_and_what_differs_is_read_as_it_is() -> None:
     eight = schema_of("Eight", a="string", **dict.fromkeys("bcdefg", "long"), h=["null", "long"])
-    schema = schema_of("Two", one=eight, others={"type": "array", "items": "Eight"})
+    schema = schema_of("Two", one=eight, others={"type": "array", "items": "paystream.Eight"})
     read = reader(schema, {"Eight": Eight, "Two": Two})
     first = Eight("text", 1, 2, 3, 4, 5, 6, None)
     others = (first, Eight("text", 1, 2, 3, 4, 5, 6, 7), Eight("tex", 1, 2, 3, 4, 5, 6, None), first)
