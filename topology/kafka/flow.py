@@ -106,12 +106,16 @@ class FlowSpec:
 
     A flow that `follows_ends` also has an epoch when a partition's end moved without a record (markers of transactions
     occupy offsets), and every second while its partitions rest there.
+
+    `skippable` are those of the inputs whose old records the flow can do without: what retention has taken of them
+    before it was read is passed over. Of any other input that is a loss, and the flow does not start.
     """
 
     name: str
     inputs: tuple[Topic, ...]
     changelog: Topic | None
     follows_ends: bool = False
+    skippable: tuple[Topic, ...] = ()
 
 
 def _raise(error: Exception) -> None:

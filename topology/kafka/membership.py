@@ -184,16 +184,21 @@ class Membership:
 
         The changelog's high watermark cannot tell: a first epoch that was aborted also moves it. No commit on some of
         them means that the flow reads these as of this version, for every commit has all: each from where it begins.
+        So are inputs of which the flow can do without what retention has taken meanwhile.
         """
+        skippable = {topic.name for topic in self._spec.skippable}
         positions: Positions = {}
         for place in self._places(shard):
-            if place not in committed:
-                low, _high = self._watermark(*place)
-                if is_unread and low:
-                    raise OffsetsExpired(f"{self._spec.name}: {place[0]}/{shard} begins at {low} and was never read")
-                positions[place] = low
-            else:
+            topic = place[0]
+            if place in committed and topic not in skippable:
                 positions[place] = committed[place]
+                continue
+            low, _high = self._watermark(*place)
+            if is_unread and low and topic not in skippable:
+                raise OffsetsExpired(f"{self._spec.name}: {topic}/{shard} begins at {low} and was never read")
+            if place in committed and committed[place] < low:
+                log.warning("%s passes over %s/%d up to %d", self._spec.name, topic, shard, low)
+            positions[place] = max(low, committed.get(place, low))
         return positions
 
     def _changelog(self, shard: int) -> tuple[int, int]:
