@@ -12,7 +12,8 @@ from tests.harness.kafka_fakes import FakeConsumer, group_error, message, partit
 from topology import payments, reconciliation, settlement
 from topology.kafka import FlowSpec, KafkaConfig, OffsetsExpired, StartOffsets
 from topology.kafka import membership as membership_module
-from topology.kafka.membership import Membership, NotCoPartitioned, failure_of
+from topology.kafka.failures import NotCoPartitioned, failure_of
+from topology.kafka.membership import Membership
 
 A = Topic(name="a", key="intent", records=(), retention_ms=1)
 B = Topic(name="b", key="intent", records=(), retention_ms=1)
