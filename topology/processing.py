@@ -20,7 +20,8 @@ from topology.kafka import Clock, FlowContext, FlowSpec, Input, Output, check_pa
 
 __all__ = ["FLOW", "ProcessingConfig", "ProcessingSide", "build"]
 
-FLOW = FlowSpec(name="processing", inputs=(EVENTS,), changelog=IN_FLIGHT)
+# A call that has left and whose answer nobody takes is in doubt, and its payment fails.
+FLOW = FlowSpec(name="processing", inputs=(EVENTS,), changelog=IN_FLIGHT, finishes_before_leaving=True)
 
 
 def build(context: FlowContext) -> Dataflow:

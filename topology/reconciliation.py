@@ -22,7 +22,13 @@ from topology.pending.watch import Due, LookedUp, Watch
 
 __all__ = ["FLOW", "ReconciliationSide", "ReconciliationTimes", "build"]
 
-FLOW = FlowSpec(name="reconciliation", inputs=(EVENTS, TIMERS), changelog=PENDING)
+FLOW = FlowSpec(
+    name="reconciliation",
+    inputs=(EVENTS, TIMERS),
+    changelog=PENDING,
+    # Kept for a shorter time than the events, and of it only advances of the test clock are news here.
+    skippable=(TIMERS,),
+)
 
 
 def build(context: FlowContext) -> Dataflow:

@@ -41,7 +41,13 @@ from topology.settling.windows import Calendar, Calendars
 
 __all__ = ["FLOW", "Calendar", "Calendars", "ReadModelJudge", "SettlementSide", "build"]
 
-FLOW = FlowSpec(name="settlement", inputs=(CAPTURES, SETTLEMENT_LINES, TIMERS), changelog=OPEN_CAPTURES)
+FLOW = FlowSpec(
+    name="settlement",
+    inputs=(CAPTURES, SETTLEMENT_LINES, TIMERS),
+    changelog=OPEN_CAPTURES,
+    # Kept for a shorter time than the others, and of it only advances of the test clock are news here.
+    skippable=(TIMERS,),
+)
 
 # The years 1970 to 2099: a moment beyond them has been taken from no clock, and no calendar has a window for it.
 _FIRST, _LAST = 0, 4_102_444_800_000_000

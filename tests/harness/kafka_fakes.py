@@ -145,6 +145,8 @@ class FakeMembership:
         self.failure: Exception | None = None
         self.batches = [list(batch) for batch in batches]
         self.paused = False
+        self.is_revoked = False
+        self.is_overdue = False
         self.ends: dict[tuple[str, int], int | None] = {}
         self.before_poll: Callable[[], None] = lambda: None
         self.after_poll: Callable[[], None] = lambda: None
@@ -158,6 +160,9 @@ class FakeMembership:
 
     def pause(self) -> None:
         self.paused = True
+
+    def release(self) -> None:
+        self.is_revoked = False
 
     def stable_end(self, topic: str, partition: int) -> int | None:
         return self.ends.get((topic, partition))
@@ -236,6 +241,10 @@ class FakeConsumer:
 
     def pause(self, places: list[TopicPartition]) -> None:
         self.asked.append(f"pause {len(places)}")
+
+    def unassign(self) -> None:
+        self.asked.append("unassign")
+        self.assigned = None
 
     def close(self) -> None:
         self.asked.append("close")

@@ -3,7 +3,8 @@
 All methods are called by the dataflow's thread (`topology.kafka.Side`). After a restore every entry that was in flight
 is in doubt: where the processor deduplicates that kind of call it queues for the same call under the same key, else it
 is unknown; while the processor has not said which, the entry rests. On a clean stop nothing leaves any more: what never
-left goes back to waiting, what has left is awaited.
+left goes back to waiting, what has left is awaited. So it is when the group takes the shards away, but then all members
+of the flow stand still: calls that the next owner repeats under the same key are not awaited.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from schemas.identifiers import PaymentIntentId
+from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.partitioner import partition as partition_of
 from schemas.processing import InFlight, InFlightCall, Outcome
 from schemas.times import Micros
@@ -34,8 +35,8 @@ class ProcessingConfig:
     """How processors are called. `limits` by processor's name, `default_limits` for all others.
 
     A call leaves within `send_before_seconds` of its announcement or not at all; an authorization whose command is
-    older than `authorization_age_seconds_max` is not sent. A clean stop waits for what has left up to the longest
-    deadline, and `stop_wait_seconds_max` at most.
+    older than `authorization_age_seconds_max` is not sent. A clean stop, and a member that has to give up its shards,
+    wait for what has left up to the longest deadline, and `stop_wait_seconds_max` at most.
     """
 
     limits: Mapping[str, ProcessorLimits] = field(default_factory=dict)
@@ -70,6 +71,8 @@ class ProcessingSide:
         self._brought: deque[tuple[str, int, object]] = deque()
         self._undecided: defaultdict[str, list[tuple[PaymentIntentId, InFlightCall]]] = defaultdict(list)
         self._stop_until: float | None = None
+        self._is_leaving = False
+        self._unrepeatable: set[TransactionId] = set()
         self._numbers = ShardNumbers(StateStore(), shards=partitions)
         self.desk = self._new_desk()
 
@@ -82,6 +85,8 @@ class ProcessingSide:
         self._brought.clear()
         self._undecided.clear()
         self._stop_until = None
+        self._is_leaving = False
+        self._unrepeatable.clear()
         self._engine.start()
         self._learn()
         for key in [key for key, _stored in store.items() if not is_numbering(key)]:
@@ -96,7 +101,9 @@ class ProcessingSide:
         """Ended calls, then whose turn has come."""
         self._learn()
         drained = [self._brought.popleft() for _ in range(min(limit, len(self._brought)))]
-        drained.extend(_answered(finished) for finished in self._engine.take(limit - len(drained)))
+        for finished in self._engine.take(limit - len(drained)):
+            self._unrepeatable.discard(finished.order.asked.transaction_id)
+            drained.append(_answered(finished))
         if len(drained) < limit:
             drained.extend(_turn(verdict) for verdict in self.desk.slots.verdicts(limit - len(drained)))
         self.desk.slots.report()
@@ -107,6 +114,7 @@ class ProcessingSide:
         orders = [effect for effect in effects if isinstance(effect, Order)]
         assert len(orders) == len(effects)
         if self._stop_until is None:
+            self._unrepeatable.update(order.asked.transaction_id for order in orders if not self._is_repeatable(order))
             self._engine.submit(orders)
             return
         stopping = Answer(outcome=Outcome.not_sent, code=Cause.stopping)
@@ -120,10 +128,16 @@ class ProcessingSide:
         self.desk.slots.stop()
         self._engine.hold_back(Cause.stopping)
 
+    def leave(self) -> None:
+        """The same, but what the next owner repeats under the same key is left to it."""
+        self._is_leaving = True
+        self.stop()
+
     def idle(self) -> bool:
-        """Whether every call has ended and been committed, or has been awaited for long enough."""
+        """Whether every call (that matters) has ended and been committed, or has been awaited for long enough."""
         assert self._stop_until is not None
-        return self.desk.slots.taken == 0 or self._boot_seconds() >= self._stop_until
+        awaited = len(self._unrepeatable) if self._is_leaving else self.desk.slots.taken
+        return awaited == 0 or self._boot_seconds() >= self._stop_until
 
     def close(self) -> None:
         """Abandon all calls: what they were is in the changelog."""
@@ -138,6 +152,9 @@ class ProcessingSide:
             send_before_seconds=self._config.send_before_seconds,
             authorization_age_seconds_max=self._config.authorization_age_seconds_max,
         )
+
+    def _is_repeatable(self, order: Order) -> bool:
+        return order.kind in self._promised[order.asked.processor].deduplicates
 
     def _prepare(self, call: InFlightCall, shard: int, now: Micros) -> Mapping[str, str]:
         return self._by_name[call.processor].prepare(call, self._numbers.lease(shard, now))

@@ -6,6 +6,7 @@ Kafka Streams' `exactly_once_v2` (KIP-447) on Bytewax, as DESIGN section 4 has i
 
 from topology.kafka.clients import KafkaConfig, plain_producer
 from topology.kafka.epoch import RunEnded
+from topology.kafka.failures import OffsetsExpired
 from topology.kafka.flow import (
     Clock,
     FlowContext,
@@ -19,7 +20,7 @@ from topology.kafka.flow import (
     output,
 )
 from topology.kafka.items import AfterCommit, Injected, Input, Output, Produce, Received
-from topology.kafka.membership import OffsetsExpired, StartOffsets
+from topology.kafka.membership import StartOffsets
 from topology.kafka.runner import FlowStatus, run_flow
 from topology.kafka.stateful import stateful
 from topology.kafka.store import StateStore

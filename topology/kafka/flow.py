@@ -68,8 +68,11 @@ class Side(Protocol):
     def stop(self) -> None:
         """A clean stop has begun: no more topic input will come."""
 
+    def leave(self) -> None:
+        """As `stop`, because the group takes the shards away: other members stand still until they are given up."""
+
     def idle(self) -> bool:
-        """Whether a clean stop may end; `drain` goes on being called until then."""
+        """Whether a clean stop, or the leaving, may end; `drain` goes on being called until then."""
 
     def close(self) -> None:
         """The dataflow has ended, for whatever reason: abandon everything."""
@@ -92,6 +95,9 @@ class NoSide:
     def stop(self) -> None:
         """Nothing to stop."""
 
+    def leave(self) -> None:
+        """Nothing to stop."""
+
     def idle(self) -> bool:
         """Always."""
         return True
@@ -106,12 +112,21 @@ class FlowSpec:
 
     A flow that `follows_ends` also has an epoch when a partition's end moved without a record (markers of transactions
     occupy offsets), and every second while its partitions rest there.
+
+    `skippable` are those of the inputs whose old records the flow can do without: what retention has taken of them
+    before it was read is passed over. Of any other input that is a loss, and the flow does not start.
+
+    A flow that `finishes_before_leaving` does what a clean stop does before it gives up shards that the group takes
+    away: its side is told to leave, and what that awaits is committed. All members stand still meanwhile, so it is for
+    a flow that leaves something in doubt otherwise.
     """
 
     name: str
     inputs: tuple[Topic, ...]
     changelog: Topic | None
     follows_ends: bool = False
+    skippable: tuple[Topic, ...] = ()
+    finishes_before_leaving: bool = False
 
 
 def _raise(error: Exception) -> None:

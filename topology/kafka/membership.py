@@ -4,39 +4,40 @@ Shards are partition numbers; one shard is the same number in every input topic 
 counts, checked at each assignment). The order in `_assigned` is what makes a takeover safe: keep the group metadata of
 this generation; read the committed offsets, which waits while a transaction of the former owner is pending on them;
 and only then take the end of each changelog.
+
+The group takes all shards away whenever its members change, and gives them anew once every member has given its own up.
+A flow that has something to finish keeps them until `release`: under the old generation, which stands at the broker as
+long as this member has not joined again, it may still commit. To have nothing assigned is not yet to be unassigned:
+librdkafka stays where it waits for the latter, sends heartbeats, and goes on only then (2.16.0, `rdkafka_cgrp.c`).
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
 from schemas.topics import Topic
 from topology.kafka.clients import KafkaConfig, high_watermark_consumer, member_consumer
+from topology.kafka.failures import NotCoPartitioned, OffsetsExpired, failure_of, is_fatal, unknown_topics
 from topology.kafka.flow import FlowSpec
 from topology.kafka.watchdog import ending_without_python
 
-__all__ = ["Assignment", "Membership", "NotCoPartitioned", "OffsetsExpired", "Positions", "StartOffsets", "failure_of"]
+__all__ = ["Assignment", "Membership", "Positions", "StartOffsets"]
 
 log = logging.getLogger("paystream.kafka")
 
 Positions = dict[tuple[str, int], int]
 _METADATA_TIMEOUT_SECONDS = 20.0
 _STABLE_END_TIMEOUT_SECONDS = 0.5
+# Of the time that a group gives its members to rejoin, `max.poll.interval.ms`.
+_FINISH_SHARE_MAX = 0.5
 # With all brokers away it takes a second or two.
 _CLOSE_LIMIT_SECONDS = 20.0
-
-
-class OffsetsExpired(RuntimeError):
-    """A shard has state and no committed offsets: to start anywhere would lose or repeat input. A person decides."""
-
-
-class NotCoPartitioned(RuntimeError):
-    """The flow's topics differ in their partitions, so that one shard would not be one number everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +80,14 @@ class Membership:
         self.assignment: Assignment | None = None
         self.failure: Exception | None = None
         self._is_closing = False
+        self._is_read = False
+        self._revoked_at: float | None = None
+        self._finish_seconds_max = config.max_poll_interval_ms / 1_000 * _FINISH_SHARE_MAX
         self._consumer.subscribe(
             [topic.name for topic in spec.inputs],
             on_assign=self._assigned,
             on_revoke=self._revoked,
-            on_lost=self._revoked,
+            on_lost=self._lost,
         )
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Message]:
@@ -110,13 +114,34 @@ class Membership:
     def resume(self) -> None:
         """Let input flow, from the offsets of the assignment: the shards are restored."""
         assert self.assignment is not None
+        self._is_read = True
         self._consumer.assign(
             [TopicPartition(topic, shard, offset) for (topic, shard), offset in self.assignment.positions.items()]
         )
 
     def pause(self) -> None:
         """Stop input; polling goes on, to stay in the group."""
-        self._consumer.pause(self._held())
+        if not self.is_revoked:
+            self._consumer.pause(self._held())
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether the group waits for this member to `release` its shards. No input comes any more."""
+        return self._revoked_at is not None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has waited for so long that the shards must be given up, whatever is not finished."""
+        return self._revoked_at is not None and time.monotonic() >= self._revoked_at + self._finish_seconds_max
+
+    def release(self) -> None:
+        """What was read is committed, or will not be: give up the shards if the group waits for that."""
+        self._is_read = False
+        if self._revoked_at is None:
+            return
+        log.info("%s gives its shards up after %.2f s", self._spec.name, time.monotonic() - self._revoked_at)
+        self._revoked_at = self.assignment = None
+        self._consumer.unassign()
 
     def stable_end(self, topic: str, partition: int) -> int | None:
         """The offset that a committed read of a partition can come to, asked of the broker; None without an answer."""
@@ -131,6 +156,8 @@ class Membership:
     def close(self) -> None:
         """Leave: a static member keeps its place until its session ends."""
         self._is_closing = True
+        # A consumer that still waits to be unassigned does not close.
+        self.release()
         with ending_without_python(limit_seconds=_CLOSE_LIMIT_SECONDS):
             self._consumer.close()
             self._watermarks.close()
@@ -138,7 +165,19 @@ class Membership:
     def _held(self) -> list[TopicPartition]:
         return list(self._consumer.assignment())
 
-    def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+    def _revoked(self, consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        if not (self._spec.finishes_before_leaving and self._is_read) or self._is_closing:
+            self.assignment = None
+            return
+        self._revoked_at = time.monotonic()
+        try:
+            # So that this callback does not end in being unassigned, as it does by default.
+            consumer.assign([])
+        except KafkaException as error:
+            self.failure = error
+
+    def _lost(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        """The group went on without this member: whatever it would still commit is refused."""
         self.assignment = None
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -184,16 +223,21 @@ class Membership:
 
         The changelog's high watermark cannot tell: a first epoch that was aborted also moves it. No commit on some of
         them means that the flow reads these as of this version, for every commit has all: each from where it begins.
+        So are inputs of which the flow can do without what retention has taken meanwhile.
         """
+        skippable = {topic.name for topic in self._spec.skippable}
         positions: Positions = {}
         for place in self._places(shard):
-            if place not in committed:
-                low, _high = self._watermark(*place)
-                if is_unread and low:
-                    raise OffsetsExpired(f"{self._spec.name}: {place[0]}/{shard} begins at {low} and was never read")
-                positions[place] = low
-            else:
+            topic = place[0]
+            if place in committed and topic not in skippable:
                 positions[place] = committed[place]
+                continue
+            low, _high = self._watermark(*place)
+            if is_unread and low and topic not in skippable:
+                raise OffsetsExpired(f"{self._spec.name}: {topic}/{shard} begins at {low} and was never read")
+            if place in committed and committed[place] < low:
+                log.warning("%s passes over %s/%d up to %d", self._spec.name, topic, shard, low)
+            positions[place] = max(low, committed.get(place, low))
         return positions
 
     def _changelog(self, shard: int) -> tuple[int, int]:
@@ -214,39 +258,10 @@ class Membership:
             names.append(self._spec.changelog.name)
         counts = {name: len(known[name].partitions) if name in known else 0 for name in names}
         if 0 in counts.values():
-            raise _unknown_topics([name for name, count in counts.items() if not count])
+            raise unknown_topics([name for name, count in counts.items() if not count])
         if len(set(counts.values())) != 1:
             raise NotCoPartitioned(f"{self._spec.name}: partition counts differ: {counts}")
         return counts[names[0]]
-
-
-def is_fatal(message: Message) -> bool:
-    """Whether it says that the consumer has failed for good."""
-    error = message.error()
-    return error is not None and error.code() == KafkaError._FATAL
-
-
-def failure_of(message: Message) -> Exception | None:
-    """Why reading cannot go on after this message; None for a record, the news of an end, and passing trouble."""
-    error = message.error()
-    if error is None or error.code() == KafkaError._PARTITION_EOF:
-        return None
-    where = f"{message.topic()}/{message.partition()}"
-    if is_fatal(message):
-        # The one fatal error that a consumer has, and it does not come with its code.
-        return KafkaException(KafkaError(KafkaError.FENCED_INSTANCE_ID, error.str()))
-    if error.code() == KafkaError._AUTO_OFFSET_RESET:
-        return OffsetsExpired(f"{where}: {error.str()}")
-    if message.partition() is not None:
-        # A record that cannot be read is not skipped.
-        return KafkaException(error)
-    log.warning("kafka: %s: %s", where, error)
-    return None
-
-
-def _unknown_topics(names: list[str]) -> KafkaException:
-    """For a moment some broker, or the member that assigns, does not know a new topic: the join is tried again."""
-    return KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"not known (yet): {', '.join(names)}"))
 
 
 def _shards(inputs: Iterable[Topic], partitions: list[TopicPartition]) -> tuple[int, ...]:
@@ -254,7 +269,7 @@ def _shards(inputs: Iterable[Topic], partitions: list[TopicPartition]) -> tuple[
     by_topic = {topic.name: sorted(p.partition for p in partitions if p.topic == topic.name) for topic in inputs}
     shards = next(iter(by_topic.values()))
     if any(by_topic.values()) and not all(by_topic.values()):
-        raise _unknown_topics([name for name, held in by_topic.items() if not held])
+        raise unknown_topics([name for name, held in by_topic.items() if not held])
     if any(held != shards for held in by_topic.values()):
         raise NotCoPartitioned(f"shards differ by topic: {by_topic}")
     return tuple(shards)

@@ -18,8 +18,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from schemas.codec import HEADER_BYTES, CodecError, headers_of, record_name
 from schemas.topics import Topic
 from topology.kafka.clients import KafkaConfig, changelog_consumer
+from topology.kafka.failures import OffsetsExpired
 from topology.kafka.flow import FlowSpec
-from topology.kafka.membership import Assignment, OffsetsExpired
+from topology.kafka.membership import Assignment
 from topology.kafka.store import StateStore, UnreadableState
 
 __all__ = ["restore"]

@@ -3,7 +3,7 @@
 Fencing comes before joining, and again before each rejoin: it aborts what an earlier life of this instance left open,
 for which the join would otherwise wait. A run of the dataflow ends when the group takes shards away or gives some,
 when anything fails, or when the process is asked to stop. Nothing is committed on the way out: what was not committed
-is read again.
+is read again. Only a flow that `finishes_before_leaving` holds on to its shards until its run has ended.
 """
 
 from __future__ import annotations
@@ -195,9 +195,11 @@ class FlowRunner:
             self._report(None)
             commits.close()
             self._side.close()
+            left_group = run.left_group or membership.is_revoked
+            membership.release()
         if run.failure is not None:
             raise run.failure
-        ENDED.labels(self._spec.name, "left_group" if run.left_group else "stopped").inc()
+        ENDED.labels(self._spec.name, "left_group" if left_group else "stopped").inc()
 
     def _report(self, shards: tuple[int, ...] | None) -> None:
         self._status.shards = shards

@@ -23,9 +23,10 @@ from schemas.times import Micros, later
 from topology.kafka.commits import Commits
 from topology.kafka.dead_letters import dead_letter
 from topology.kafka.epoch import Run, RunEnded
+from topology.kafka.failures import failure_of
 from topology.kafka.flow import Clock, FlowSpec, Side
 from topology.kafka.items import EpochMark, Injected, Item, Received
-from topology.kafka.membership import Membership, Positions, failure_of
+from topology.kafka.membership import Membership, Positions
 from topology.kafka.metrics import INPUTS
 from topology.kafka.store import UnreadableState
 
@@ -97,15 +98,13 @@ class GroupSource(DynamicSource[Item]):
     def next_batch(self) -> list[Item]:
         """The inputs of the next epoch; empty when there are none. Raises StopIteration when the run is over."""
         run = self._run
-        if self._stopping() and not run.stopping:
-            run.stopping = True
-            self._membership.pause()
-            self._side.stop()
+        if not run.stopping:
+            self._stop_if_asked()
         self._commits.settle(within_seconds=None if run.stopping else 0)
         if not run.may_commit:
             raise StopIteration
         injected = self._drain()
-        if run.stopping and not injected and self._side.idle():
+        if run.stopping and ((not injected and self._side.idle()) or self._membership.is_overdue):
             raise StopIteration
         received, is_epoch = self._poll(injected)
         if not run.may_commit:
@@ -116,6 +115,17 @@ class GroupSource(DynamicSource[Item]):
         if batch or is_epoch:
             batch.append(_MARK)
         return batch
+
+    def _stop_if_asked(self) -> None:
+        """Begin a clean stop of this run, of the process or because the group takes the shards away."""
+        run, membership = self._run, self._membership
+        if membership.is_revoked:
+            run.stopping = True
+            self._side.leave()
+        elif self._stopping():
+            run.stopping = True
+            membership.pause()
+            self._side.stop()
 
     def _drain(self) -> list[Item]:
         """What the side brings. Raises StopIteration when it cannot read its state."""
@@ -147,6 +157,9 @@ class GroupSource(DynamicSource[Item]):
             # What was just taken from the consumer is another owner's by now, or will be read again.
             self._run.left_group = True
             return [], False
+        if self._membership.is_revoked:
+            # No position has moved: the next owner reads them.
+            messages = []
         batch: list[Item] = []
         news_of_ends = self._take(messages, batch, since=drained_at)
         if batch:

@@ -117,6 +117,10 @@ class ReconciliationSide:
         """Nothing more comes in. Look-ups under way are made again by whoever takes over."""
         self._stopping = True
 
+    def leave(self) -> None:
+        """The same."""
+        self.stop()
+
     def idle(self) -> bool:
         """Always: a look-up leaves nothing behind."""
         return True

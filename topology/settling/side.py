@@ -96,6 +96,10 @@ class SettlementSide:
         """Nothing more comes in. What was asked is asked again by whoever takes over."""
         self._stopping = True
 
+    def leave(self) -> None:
+        """The same."""
+        self.stop()
+
     def idle(self) -> bool:
         """Always: a question leaves nothing behind."""
         return True

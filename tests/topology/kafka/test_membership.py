@@ -7,11 +7,13 @@ from unittest import mock
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from schemas.topics import Topic
+from schemas.topics import TIMERS, Topic
 from tests.harness.kafka_fakes import FakeConsumer, group_error, message, partition_end, partition_error
+from topology import payments, reconciliation, settlement
 from topology.kafka import FlowSpec, KafkaConfig, OffsetsExpired, StartOffsets
 from topology.kafka import membership as membership_module
-from topology.kafka.membership import Membership, NotCoPartitioned, failure_of
+from topology.kafka.failures import NotCoPartitioned, failure_of
+from topology.kafka.membership import Membership
 
 A = Topic(name="a", key="intent", records=(), retention_ms=1)
 B = Topic(name="b", key="intent", records=(), retention_ms=1)
@@ -231,3 +233,53 @@ def test_an_input_that_the_flow_reads_as_of_this_version_is_read_from_where_it_b
     assert given is not None
     assert given.positions == {("a", 0): 4, ("b", 0): 3}
     assert given.unread == frozenset()
+
+
+DOES_WITHOUT_OLD_B = FlowSpec(name="flow", inputs=(A, B), changelog=LOG, skippable=(B,))
+
+
+def test_what_retention_took_before_a_first_start_is_no_loss_where_the_flow_can_do_without() -> None:
+    joined = Joined(spec=DOES_WITHOUT_OLD_B)
+    joined.watcher.watermarks = {("b", 0): (1_200, 1_300)}
+    joined.member.give(("a", 0), ("b", 0))
+    given = joined.membership.assignment
+    assert given is not None
+    assert given.positions == {("a", 0): 0, ("b", 0): 1_200}
+    assert given.unread == {0}
+
+
+def test_of_another_input_it_is_a_loss_all_the_same() -> None:
+    joined = Joined(spec=DOES_WITHOUT_OLD_B)
+    joined.watcher.watermarks = {("a", 0): (3, 9), ("b", 0): (1_200, 1_300)}
+    joined.member.give(("a", 0), ("b", 0))
+    with pytest.raises(OffsetsExpired, match="a/0 begins at 3 and was never read"):
+        joined.membership.serve(0)
+
+
+@pytest.mark.parametrize(("low", "expected"), [(50, 50), (40, 40), (3, 40)], ids=["gone", "just there", "there"])
+def test_after_a_long_stop_an_input_it_can_do_without_goes_on_from_where_it_begins(low: int, expected: int) -> None:
+    joined = Joined(spec=DOES_WITHOUT_OLD_B)
+    joined.member.offsets = {("a", 0): 4, ("b", 0): 40}
+    # What is gone of the other one is not asked for here: reading it fails, and ends the process.
+    joined.watcher.watermarks = {("a", 0): (9, 9), ("b", 0): (low, 60)}
+    joined.member.give(("a", 0), ("b", 0))
+    given = joined.membership.assignment
+    assert given is not None
+    assert given.positions == {("a", 0): 4, ("b", 0): expected}
+    assert given.unread == frozenset()
+
+
+@pytest.mark.parametrize("spec", [settlement.FLOW, reconciliation.FLOW], ids=lambda spec: spec.name)
+def test_a_deployment_of_more_than_a_week_can_still_start_its_flows(spec: FlowSpec) -> None:
+    joined = Joined(spec=spec)
+    assert spec.changelog is not None
+    joined.member.partitions = {topic.name: 1 for topic in (*spec.inputs, spec.changelog)}
+    joined.watcher.watermarks = {(TIMERS.name, 0): (1_200, 1_300)}
+    joined.member.give(*((topic.name, 0) for topic in spec.inputs))
+    given = joined.membership.assignment
+    assert given is not None
+    assert given.positions[TIMERS.name, 0] == 1_200
+
+
+def test_a_deadline_that_the_fold_never_read_is_a_loss() -> None:
+    assert payments.FLOW.skippable == ()

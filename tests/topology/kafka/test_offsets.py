@@ -31,14 +31,17 @@ def flow(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Counting]:
 
 
 @contextlib.contextmanager
-def running(flow: Counting, *, follows_ends: bool = False) -> Iterator[FlowStatus]:
-    """The flow in a thread of this process, from the time it holds its shards until a clean stop."""
+def running(flow: Counting, *, follows_ends: bool = False, skips: bool = False) -> Iterator[FlowStatus]:
+    """The flow in a thread of this process, from the time it holds its shards until a clean stop.
+
+    `skips`: it can do without what is gone of its input.
+    """
     status, ended, failures = FlowStatus(), threading.Event(), list[BaseException]()
 
     def run() -> None:
         try:
             kafka.run_flow(
-                replace(flow.spec, follows_ends=follows_ends),
+                replace(flow.spec, follows_ends=follows_ends, skippable=flow.spec.inputs if skips else ()),
                 lambda context: build_counting(context, flow.prefix),
                 config=KafkaConfig(bootstrap=flow.bootstrap),
                 instance="0",
@@ -124,6 +127,18 @@ def test_input_that_is_gone_behind_the_committed_offset_refuses_to_go_on(flow: C
     delete_inputs(flow, before=flow.committed()[SHARD] + 1)
     with pytest.raises(OffsetsExpired, match=f"/{SHARD}: .*not available"), running(flow) as status:
         wait_for(lambda: status.shards is None, what="the end of the run", within_seconds=20.0)
+
+
+def test_input_that_is_gone_is_passed_over_by_a_flow_that_can_do_without(flow: Counting) -> None:
+    """On a first start, and again behind the committed offset (2; a marker follows)."""
+    for count, name, gone_before in ((1, "first", 1), (2, "second", 4)):
+        with transaction(flow, "gone", name) as writer:
+            writer.commit_transaction(20.0)
+        delete_inputs(flow, before=gone_before)
+        with running(flow, skips=True):
+            wait_for(lambda: bool(flow.read(0.1)), what=name, within_seconds=30.0)
+        assert flow.counted_count == count
+    assert flow.counted == {KEY: [(1, "first"), (2, "second")]}
 
 
 def test_what_was_read_may_be_gone_although_a_marker_was_the_last_in_the_log(
