@@ -17,6 +17,7 @@ from ingress.exchange import Deadline
 from ingress.problems import Problem
 from ingress.requests import authenticate, idempotency_key, preferred_wait_seconds, read_json
 from ingress.services import Services
+from ingress.test_tokens import brand_of
 from schemas.identifiers import InvalidIdentifier, PaymentIntentId, parse_payment_intent_id
 
 __all__ = ["PaymentIntents"]
@@ -66,8 +67,8 @@ class PaymentIntents:
         disabled = False
         if isinstance(body, AuthorizationBody):
             disabled = self._services.routing.is_disabled(principal.merchant_id)
-            # A token of test mode says nothing about a card.
-            route = self._services.routing.route(principal.merchant_id, brand=None)
+            brand = brand_of(body.payment_method, livemode=principal.livemode)
+            route = self._services.routing.route(principal.merchant_id, brand=brand)
         asked = transaction(principal, key, intent_id, body, route=route)
         return await self._carry_out(request, asked, merchant_disabled=disabled)
 

@@ -43,7 +43,7 @@ class Routing:
     def route(self, merchant_id: MerchantId, *, brand: str | None) -> tuple[str, ...]:
         """The processors for an attempt, in order of preference; without any the fold refuses it (`no_route`).
 
-        `brand` is None where the card is not known, as it is with the tokens of test mode.
+        `brand` is None where the card is not known, as it is with a token that stands for no test card.
         """
         merchant = self._merchants.find(merchant_id)
         routes: Mapping[str, tuple[str, ...]] = {} if merchant is None else merchant.routes

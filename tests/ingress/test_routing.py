@@ -61,15 +61,39 @@ def test_what_was_passed_over_is_counted() -> None:
 
 
 async def test_the_route_goes_with_the_command(world: World, client: httpx.AsyncClient) -> None:
-    world.merchants.replace({MERCHANT: merchant(any=("gone", "cardnet"), visa=())})
+    world.merchants.replace({MERCHANT: merchant(any=("gone", "cardnet"), amex=())})
+    assert await route_of("tok_visa", world, client) == ("cardnet",)
+
+
+@pytest.mark.parametrize(
+    ("token", "route"),
+    [
+        ("tok_visa", ("isonet", "cardnet")),
+        ("tok_chargeDeclined", ("isonet", "cardnet")),
+        ("tok_mastercard", ("isonet",)),
+        ("tok_amex", ("cardnet",)),
+        ("tok_of_no_test_card", ("cardnet",)),
+    ],
+)
+async def test_a_card_goes_the_way_of_its_brand(
+    token: str, route: tuple[str, ...], world: World, client: httpx.AsyncClient
+) -> None:
+    """The last two go as any other: the one has no route of its own, of the other no brand is known."""
+    known = merchant(visa=("isonet", "cardnet"), mastercard=("isonet",), any=("cardnet",))
+    world.merchants.replace({MERCHANT: known})
+    assert await route_of(token, world, client) == route
+
+
+async def route_of(token: str, world: World, client: httpx.AsyncClient) -> tuple[str, ...]:
+    """The route that an attempt with the token is given."""
     intent = an_intent()
     world.fold.intents[intent.id] = intent
-    headers = {"idempotency-key": "a"}
     path = f"/paymentIntent/{intent.id}/transaction"
-    await client.post(path, json={"payment_method": "tok_visa"}, headers=headers)
+    answer = await client.post(path, json={"payment_method": token}, headers={"idempotency-key": "a"})
+    assert answer.status_code == 201
     body = world.log.commands[-1].body
     assert isinstance(body, Authorize)
-    assert body.route == ("cardnet",)
+    return body.route
 
 
 async def test_without_a_processor_the_fold_is_asked_and_refuses(world: World, client: httpx.AsyncClient) -> None:
