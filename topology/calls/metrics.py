@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["CALLS", "CALL_SECONDS", "CIRCUIT_OPEN", "IN_DOUBT_RESTORED", "IN_FLIGHT", "WAITING"]
+__all__ = [
+    "CALLS",
+    "CALL_SECONDS",
+    "CIRCUIT_OPEN",
+    "IN_DOUBT_RESTORED",
+    "IN_FLIGHT",
+    "NUMBERS_AHEAD_SECONDS",
+    "WAITING",
+]
 
 CALLS = Counter(
     "paystream_processor_calls_total",
@@ -28,4 +36,9 @@ IN_DOUBT_RESTORED = Counter(
     "paystream_processor_calls_restored_total",
     "In-flight entries found in a restore: called again under the same key, or unknown.",
     ["processor", "kind"],
+)
+NUMBERS_AHEAD_SECONDS = Gauge(
+    "paystream_call_numbers_ahead_seconds",
+    "By how much the time in a shard's last number is ahead of the clock: it was ahead once, or it is behind now.",
+    ["shard"],
 )
