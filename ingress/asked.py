@@ -60,8 +60,13 @@ class Asked(ABC):
             fingerprint=self.fingerprint,
         )
 
-    def command(self, *, at: Micros, reply_partition: int, wait: bool = False) -> PaymentCommand:
-        """The command; `wait` asks for a second reply when the intent has left processing."""
+    def command(
+        self, *, at: Micros, reply_partition: int, wait: bool = False, merchant_disabled: bool = False
+    ) -> PaymentCommand:
+        """The command; `wait` asks for a second reply when the intent has left processing.
+
+        `merchant_disabled`: nothing new may be begun by it. Only the fold knows whether it is the same again.
+        """
         return PaymentCommand(
             id=self.command_id,
             payment_intent_id=self.payment_intent_id,
@@ -72,6 +77,7 @@ class Asked(ABC):
             reply_partition=reply_partition,
             wait=wait,
             body=self.body,
+            merchant_disabled=merchant_disabled,
         )
 
     def may_see(self, intent: PaymentIntent) -> bool:

@@ -17,6 +17,7 @@ from ingress.exchange import Deadline
 from ingress.problems import Problem
 from ingress.requests import authenticate, idempotency_key, preferred_wait_seconds, read_json
 from ingress.services import Services
+from ingress.test_tokens import brand_of
 from schemas.identifiers import InvalidIdentifier, PaymentIntentId, parse_payment_intent_id
 
 __all__ = ["PaymentIntents"]
@@ -43,9 +44,12 @@ class PaymentIntents:
         found = await self._services.look_ups.find(asked.payment_intent_id)
         if found.intent is not None:
             return await self._answers.of_known(asked, found.intent)
-        self._services.routing.check_may_begin(principal.merchant_id)
         asked = asked.absent_at(found.watermark)
-        command = asked.command(at=self._given.clock.now(), reply_partition=self._services.exchange.reply_partition())
+        command = asked.command(
+            at=self._given.clock.now(),
+            reply_partition=self._services.exchange.reply_partition(),
+            merchant_disabled=self._services.routing.is_disabled(principal.merchant_id),
+        )
         reply = await self._services.exchange.ask(command, deadline)
         if reply is None:
             answer = await self._answers.of_silence(asked, at=command.at, wait=False)
@@ -60,11 +64,13 @@ class PaymentIntents:
         key = idempotency_key(request)
         body = parse_transaction(await read_json(request))
         route: tuple[str, ...] = ()
+        disabled = False
         if isinstance(body, AuthorizationBody):
-            self._services.routing.check_may_begin(principal.merchant_id)
-            # A token of test mode says nothing about a card.
-            route = self._services.routing.route(principal.merchant_id, brand=None)
-        return await self._carry_out(request, transaction(principal, key, intent_id, body, route=route))
+            disabled = self._services.routing.is_disabled(principal.merchant_id)
+            brand = brand_of(body.payment_method, livemode=principal.livemode)
+            route = self._services.routing.route(principal.merchant_id, brand=brand)
+        asked = transaction(principal, key, intent_id, body, route=route)
+        return await self._carry_out(request, asked, merchant_disabled=disabled)
 
     async def cancel(self, request: Request) -> Response:
         """POST /paymentIntent/{id}/cancel."""
@@ -82,7 +88,7 @@ class PaymentIntents:
             raise Problem.unknown_payment_intent()
         return json_response(200, views.status(intent))
 
-    async def _carry_out(self, request: Request, asked: Asked) -> Response:
+    async def _carry_out(self, request: Request, asked: Asked, *, merchant_disabled: bool = False) -> Response:
         """Send a command about an intent that should exist, and answer with what came of it."""
         wait_seconds = preferred_wait_seconds(request)
         deadline = _deadline(wait_seconds)
@@ -90,6 +96,7 @@ class PaymentIntents:
             at=self._given.clock.now(),
             reply_partition=self._services.exchange.reply_partition(),
             wait=wait_seconds is not None,
+            merchant_disabled=merchant_disabled,
         )
         reply = await self._services.exchange.ask(command, deadline)
         if reply is None:

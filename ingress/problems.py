@@ -96,6 +96,7 @@ class Refusal:
 
     status: int
     title: str
+    detail: str | None = None
 
 
 REFUSALS: Mapping[str, Refusal] = {
@@ -113,6 +114,11 @@ REFUSALS: Mapping[str, Refusal] = {
     "amount_exceeds_capturable": Refusal(422, "The amount is more than can be captured."),
     "no_route": Refusal(422, "No processor takes this payment."),
     "too_many_transactions": Refusal(409, "The PaymentIntent has had too many Transactions."),
+    "merchant_disabled": Refusal(
+        403,
+        "This merchant may not begin new payments.",
+        "This was not carried out. What was begun before can be read, captured, voided and canceled.",
+    ),
 }
 _OTHER_REFUSAL = Refusal(409, "The PaymentIntent does not allow this in its present state.")
 
@@ -122,7 +128,7 @@ def refused(name: str) -> Problem:
     if name == "read_model_behind":
         return Problem.read_model_behind()
     refusal = REFUSALS.get(name, _OTHER_REFUSAL)
-    return Problem(refusal.status, name, refusal.title)
+    return Problem(refusal.status, name, refusal.title, detail=refusal.detail)
 
 
 def respond(_request: Request, problem: Exception) -> Response:

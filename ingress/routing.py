@@ -1,13 +1,13 @@
 """Which processors an attempt may go to, and whether the merchant may begin anything: as merchant administration says.
 
 The route is the merchant's for the card's brand, else the merchant's for any other ("*"), else that of the settings. It
-goes with the command, so what is decided here is on record. Driven by `payment_intents`.
+goes with the command, and so does whether the merchant is disabled: what is decided here is on record. Driven by
+`payment_intents`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from ingress.metrics import Metrics
 from ingress.ports import Merchants
@@ -30,26 +30,20 @@ class Routing:
         self._processors = processors
         self._metrics = metrics
 
-    def check_may_begin(self, merchant_id: MerchantId) -> None:
-        """Raise the 403 Problem of a merchant that is disabled, the 503 one while that is not known.
+    def is_disabled(self, merchant_id: MerchantId) -> bool:
+        """Whether the merchant may begin nothing new; raises the 503 Problem while that is not known.
 
-        Only what begins something new is refused: payments that were begun come to their end.
+        The fold refuses it, which knows what was begun before: that comes to its end, and is answered when asked again.
         """
         if not self._merchants.ready:
             raise Problem.unavailable("not_ready", "It is not known yet which merchants there are.")
         merchant = self._merchants.find(merchant_id)
-        if merchant is not None and merchant.disabled:
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "merchant_disabled",
-                "This merchant may not begin new payments.",
-                detail="This was not carried out. What was begun before can be read, captured, voided and canceled.",
-            )
+        return merchant is not None and merchant.disabled
 
     def route(self, merchant_id: MerchantId, *, brand: str | None) -> tuple[str, ...]:
         """The processors for an attempt, in order of preference; without any the fold refuses it (`no_route`).
 
-        `brand` is None where the card is not known, as it is with the tokens of test mode.
+        `brand` is None where the card is not known, as it is with a token that stands for no test card.
         """
         merchant = self._merchants.find(merchant_id)
         routes: Mapping[str, tuple[str, ...]] = {} if merchant is None else merchant.routes

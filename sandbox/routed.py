@@ -1,7 +1,7 @@
 """Merchants whose payments each take a route of their own, for tests and benchmarks that want both protocols.
 
-Makes their API keys, writes them to the topic `merchants`, and waits until ingress has heard of them. Test tokens say
-nothing about a card's brand, so a route is that of any brand.
+Makes their API keys, writes them to the topic `merchants`, and waits until ingress has heard of them. A route is that
+of any brand.
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ _CLASSES: dict[str, type[Any]] = {
 }
 HEADER_BYTES = 5
 
-# The field that is new in the latest schema of a record, and the schema before it. A record that says nothing in it is
-# written under that: so processes of the version before read what they know, and a fleet is upgraded one by one.
-_NEW_IN: Mapping[str, tuple[str, int]] = {"PaymentEvent": ("evidence", 4)}
+# The field that is new in the latest schema of a record, and the schema before it. A record in which it has its default
+# is written under that: so processes of the version before read what they know, and a fleet is upgraded one by one.
+_NEW_IN: Mapping[str, tuple[str, int]] = {"PaymentCommand": ("merchant_disabled", 1), "PaymentEvent": ("evidence", 4)}
 
 # What Python raises on bytes that only look like a record.
 _CORRUPT = (LookupError, MemoryError, OverflowError, ValueError)
@@ -84,8 +84,8 @@ def headers_of(name: str) -> list[bytes]:
 
 def encode(record: Record) -> bytes:
     """The message of a record. A field that breaks the schema raises what Python makes of it: a bug, not an input."""
-    field, before, latest = _writers(type(record).__name__)
-    header, write = before if field and getattr(record, field) is None else latest
+    field, unsaid, before, latest = _writers(type(record).__name__)
+    header, write = before if field and getattr(record, field) == unsaid else latest
     return header + write(record)
 
 
@@ -124,11 +124,15 @@ _Writer = tuple[bytes, Write]
 
 
 @cache
-def _writers(name: str) -> tuple[str, _Writer, _Writer]:
-    """How a record is written: the field that is new in it (empty: none), under the schema before, under the latest."""
+def _writers(name: str) -> tuple[str, Any, _Writer, _Writer]:
+    """How a record is written: the field that is new in it (empty: none), its default, under the schema before and now.
+
+    The default is the schema's, for that is what a record under the schema before stands for.
+    """
     latest = latest_ids()[name]
     field, before = _NEW_IN.get(name, ("", latest))
-    return field, _writer(before), _writer(latest)
+    defaults = {one["name"]: one.get("default") for one in registered_schemas()[latest].schema["fields"]}
+    return field, defaults.get(field), _writer(before), _writer(latest)
 
 
 def _writer(schema_id: int) -> _Writer:

@@ -109,6 +109,7 @@ class PaymentCommand(Struct, frozen=True, kw_only=True):
     reply_partition: int | None = None
     wait: bool = False
     body: CommandBody
+    merchant_disabled: bool = False
 
 
 _ASKED_AT = "command-at"

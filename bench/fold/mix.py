@@ -7,9 +7,10 @@ fold; captured. Each comes in its own stage, so that a stage can follow when the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
-from schemas.codec import Record, encode
+from schemas.codec import Record
 from schemas.commands import Authorize, CommandBody, CreatePaymentIntent, PaymentCommand
 from schemas.identifiers import (
     MerchantId,
@@ -23,8 +24,10 @@ from schemas.identifiers import (
 from schemas.partitioner import partition
 from schemas.payment import Actor, ActorType, CaptureMethod, Card
 from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource
+from schemas.registry import latest_ids, registered_schemas
 from schemas.times import Micros
 from schemas.topics import COMMANDS, PROCESSOR_RESULTS
+from schemas.writer import Write, writer
 
 __all__ = ["EVENTS_PER_PAYMENT", "PARTITIONS", "STAGES", "Input", "Payment", "stage"]
 
@@ -60,7 +63,7 @@ class Payment:
         """Its input of that stage (0 to 3), said at that time."""
         record = (self._create, self._attempt, self._approved, self._captured)[number](at)
         topic = COMMANDS if isinstance(record, PaymentCommand) else PROCESSOR_RESULTS
-        return Input(topic.name, self._partition, self.id, encode(record))
+        return Input(topic.name, self._partition, self.id, _newest(record))
 
     def _create(self, at: Micros) -> Record:
         body = CreatePaymentIntent(
@@ -123,6 +126,18 @@ class Payment:
             currency="eur",
             processor_reference=f"ref-{own[3:15]}",
         )
+
+
+def _newest(record: Record) -> bytes:
+    """The message of a record under the newest schema, for the application on Kafka Streams reads no other."""
+    header, write = _newest_writer(type(record).__name__)
+    return header + write(record)
+
+
+@cache
+def _newest_writer(name: str) -> tuple[bytes, Write]:
+    version = latest_ids()[name]
+    return b"\x00" + version.to_bytes(4, "big"), writer(registered_schemas()[version].schema)
 
 
 def stage(number: int, payments: range, at: Micros) -> Iterator[Input]:

@@ -84,6 +84,8 @@ class Card:
 
 _TABLE = (
     Card(token="tok_visa", number="4242424242424242"),
+    Card(token="tok_mastercard", number="5555555555554444", brand="mastercard"),
+    Card(token="tok_amex", number="378282246310005", brand="amex"),
     Card(
         token="tok_chargeDeclined",
         number="4000000000000002",

@@ -64,7 +64,7 @@ class World:
                 client_secret_key=ClientSecretKey(id="k1", key=b"0123456789abcdef"),
                 clock=self.clock,
                 route=("cardnet",),
-                processors=frozenset({"cardnet"}),
+                processors=frozenset({"cardnet", "isonet"}),
                 public_url="http://api.test",
             )
         )

@@ -188,6 +188,8 @@ class FakeFold:
             if opened.fingerprint != body.fingerprint:
                 return [self._refused(command, "idempotency_mismatch")]
             return [replace(self._reply(command, known, opened.id), replayed=True)]
+        if command.merchant_disabled:
+            return [self._refused(command, "merchant_disabled")]
         return self._attempt(command, body, known)
 
     def _create(self, command: PaymentCommand, body: CreatePaymentIntent, known: PaymentIntent | None) -> CommandReply:
@@ -195,6 +197,8 @@ class FakeFold:
             if known.fingerprint != body.fingerprint:
                 return self._refused(command, "idempotency_mismatch")
             return replace(self._reply(command, known), replayed=True)
+        if command.merchant_disabled:
+            return self._refused(command, "merchant_disabled")
         opened = PaymentIntent(
             id=command.payment_intent_id,
             merchant_id=command.merchant_id,

@@ -61,15 +61,39 @@ def test_what_was_passed_over_is_counted() -> None:
 
 
 async def test_the_route_goes_with_the_command(world: World, client: httpx.AsyncClient) -> None:
-    world.merchants.replace({MERCHANT: merchant(any=("gone", "cardnet"), visa=())})
+    world.merchants.replace({MERCHANT: merchant(any=("gone", "cardnet"), amex=())})
+    assert await route_of("tok_visa", world, client) == ("cardnet",)
+
+
+@pytest.mark.parametrize(
+    ("token", "route"),
+    [
+        ("tok_visa", ("isonet", "cardnet")),
+        ("tok_chargeDeclined", ("isonet", "cardnet")),
+        ("tok_mastercard", ("isonet",)),
+        ("tok_amex", ("cardnet",)),
+        ("tok_of_no_test_card", ("cardnet",)),
+    ],
+)
+async def test_a_card_goes_the_way_of_its_brand(
+    token: str, route: tuple[str, ...], world: World, client: httpx.AsyncClient
+) -> None:
+    """The last two go as any other: the one has no route of its own, of the other no brand is known."""
+    known = merchant(visa=("isonet", "cardnet"), mastercard=("isonet",), any=("cardnet",))
+    world.merchants.replace({MERCHANT: known})
+    assert await route_of(token, world, client) == route
+
+
+async def route_of(token: str, world: World, client: httpx.AsyncClient) -> tuple[str, ...]:
+    """The route that an attempt with the token is given."""
     intent = an_intent()
     world.fold.intents[intent.id] = intent
-    headers = {"idempotency-key": "a"}
     path = f"/paymentIntent/{intent.id}/transaction"
-    await client.post(path, json={"payment_method": "tok_visa"}, headers=headers)
+    answer = await client.post(path, json={"payment_method": token}, headers={"idempotency-key": "a"})
+    assert answer.status_code == 201
     body = world.log.commands[-1].body
     assert isinstance(body, Authorize)
-    assert body.route == ("cardnet",)
+    return body.route
 
 
 async def test_without_a_processor_the_fold_is_asked_and_refuses(world: World, client: httpx.AsyncClient) -> None:
@@ -104,13 +128,13 @@ async def test_a_disabled_merchant_begins_nothing_and_ends_everything(world: Wor
         403,
         "merchant_disabled",
     )
-    assert world.log.commands == []
+    assert list(world.fold.intents.values()) == [intent]
     assert (await client.get(f"{path}/status")).status_code == 200
     for kind in ("capture", "void"):
         await client.post(f"{path}/transaction", json={"type": kind}, headers={"idempotency-key": kind})
     answer = await client.post(f"{path}/cancel", headers={"idempotency-key": "c"})
     assert answer.status_code == 200
-    assert len(world.log.commands) == 3
+    assert [command.merchant_disabled for command in world.log.commands] == [True, True, False, False, False]
 
 
 async def test_a_create_that_was_carried_out_before_is_answered_all_the_same(
@@ -123,6 +147,38 @@ async def test_a_create_that_was_carried_out_before_is_answered_all_the_same(
     again = await client.post("/paymentIntent", json=create, headers=headers)
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_a_repeated_request_of_a_merchant_disabled_meanwhile_is_told_what_it_did(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    """Also where the read model does not have it yet, and the fold alone knows."""
+    create, intent = {"amount": 1999, "currency": "usd"}, an_intent()
+    world.fold.intents[intent.id] = intent
+    path, attempt = f"/paymentIntent/{intent.id}/transaction", {"payment_method": "tok_visa"}
+    asked = (("/paymentIntent", create, {"idempotency-key": "k"}), (path, attempt, {"idempotency-key": "a"}))
+    first = [await client.post(url, json=body, headers=key) for url, body, key in asked]
+    world.merchants.replace({MERCHANT: merchant(disabled=True)})
+    again = [await client.post(url, json=body, headers=key) for url, body, key in asked]
+    assert [each.status_code for each in (*first, *again)] == [201] * 4
+    assert [each.json()["id"] for each in first] == [each.json()["id"] for each in again]
+    assert all(each.headers["idempotent-replayed"] == "true" for each in again)
+    other = await client.post(path, json={"payment_method": "tok_slow"}, headers={"idempotency-key": "a"})
+    assert_problem(other, 422, "idempotency_mismatch")
+
+
+async def test_what_the_fold_has_forgotten_is_told_to_a_merchant_disabled_meanwhile(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    intent = an_intent()
+    world.fold.intents[intent.id] = intent
+    path, attempt = f"/paymentIntent/{intent.id}/transaction", {"payment_method": "tok_visa"}
+    headers = {"idempotency-key": "a", "prefer": "wait=5"}
+    assert (await client.post(path, json=attempt, headers=headers)).json()["status"] == "succeeded"
+    world.read_model.intents[intent.id] = world.fold.intents.pop(intent.id)
+    world.merchants.replace({MERCHANT: merchant(disabled=True)})
+    again = await client.post(path, json=attempt, headers=headers)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
 
 
 async def test_others_are_not_concerned(world: World) -> None:

@@ -144,5 +144,19 @@ def test_a_merchant_is_disabled_and_enabled(running_stack: RunningStack, shop: M
     wait_for(lambda: shop.pay(without).status_code == 201, what="a processor again", within_seconds=10)
 
 
+def test_each_brand_goes_its_own_way(running_stack: RunningStack, shop: Merchant) -> None:
+    put = ("merchants", "put", MERCHANT, "--name", "Demo")
+    assert paystream(running_stack, *put, "--route", "mastercard=isonet", "--route", "*=cardnet").returncode == 0
+
+    def processor(token: str) -> object:
+        return shop.pay(str(shop.create()["id"]), token).json().get("processor")
+
+    try:
+        wait_for(lambda: processor("tok_mastercard") == "isonet", what="the route by brand", within_seconds=10)
+        assert [processor(token) for token in ("tok_visa", "tok_amex")] == ["cardnet", "cardnet"]
+    finally:
+        assert paystream(running_stack, *put, "--route", "*=cardnet").returncode == 0
+
+
 def _create(shop: Merchant) -> int:
     return shop.post("/paymentIntent", {"amount": 1999, "currency": "usd"}).status_code

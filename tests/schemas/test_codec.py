@@ -10,6 +10,7 @@ import fastavro
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from schemas.codec import _NEW_IN, HEADER_BYTES, CodecError, decode, encode, written_under
 from schemas.commands import CancelPaymentIntent, PaymentCommand, VoidPayment
@@ -63,13 +64,24 @@ def test_an_event_without_evidence_is_one_that_the_version_before_reads() -> Non
     assert {event.evidence is None for event in events} == {True, False}
 
 
+def test_a_command_of_a_merchant_that_may_is_one_that_the_version_before_reads() -> None:
+    """The other it must not read: it would carry out what is to be refused."""
+    command = a_command(VoidPayment(transaction_id=TransactionId("tx"), fingerprint=b"f"))
+    disabled = replace(command, merchant_disabled=True)
+    assert written_under(command) == 1
+    assert written_under(disabled) == latest_ids()["PaymentCommand"] > 1
+    assert [decode(encode(each)) for each in (command, disabled)] == [command, disabled]
+
+
 def test_what_is_written_under_an_older_schema_says_all_of_it() -> None:
-    """Of each such record: only the field that is named is new, and it is optional."""
+    """Of each such record: only the field that is named is new, and it means its default where it is left out."""
     for name, (field, older_id) in _NEW_IN.items():
         older, latest = (registered_schemas()[id_].schema for id_ in (older_id, latest_ids()[name]))
         assert registered_schemas()[older_id].record == name
         assert [one for one in latest["fields"] if one["name"] != field] == older["fields"]
-        assert next(one["default"] for one in latest["fields"] if one["name"] == field) is None
+        default = next(one["default"] for one in latest["fields"] if one["name"] == field)
+        cls = next(cls for cls in MESSAGES if cls.__name__ == name)
+        assert next(one.default for one in fields(cls) if one.name == field) == default
 
 
 @settings(max_examples=500, deadline=None)

@@ -6,7 +6,7 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["CIRCUIT_OPEN", "IN_DOUBT_RESTORED", "IN_FLIGHT", "WAITING", "count_call"]
+__all__ = ["CIRCUIT_OPEN", "IN_DOUBT_RESTORED", "IN_FLIGHT", "NUMBERS_AHEAD_SECONDS", "WAITING", "count_call"]
 
 _CALLS = Counter(
     "paystream_processor_calls_total",
@@ -30,6 +30,11 @@ IN_DOUBT_RESTORED = Counter(
     "paystream_processor_calls_restored_total",
     "In-flight entries found in a restore: called again under the same key, or unknown.",
     ["processor", "kind"],
+)
+NUMBERS_AHEAD_SECONDS = Gauge(
+    "paystream_call_numbers_ahead_seconds",
+    "By how much the time in a shard's last number is ahead of the clock: it was ahead once, or it is behind now.",
+    ["shard"],
 )
 
 

@@ -3,12 +3,18 @@
 A number commits with the in-flight entry that carries it, and so does the record of how far the shard has come, in the
 flow's changelog under a key that no PaymentIntent has. What was taken in an epoch that never committed was carried by
 no call, and is given again. Driven by `topology.calls.side` on the dataflow's thread.
+
+The time in a number never goes back, so one jump of a clock into the future stays in all numbers until the true time
+has come there. No number is given twice for that, but a processor may take offence: the metrics and the log tell of it.
 """
 
 from __future__ import annotations
 
+import logging
+
 from schemas.processing import Numbering
 from schemas.times import Micros, later
+from topology.calls.metrics import NUMBERS_AHEAD_SECONDS
 from topology.kafka import StateStore
 from topology.processors.port import Lease, Number
 
@@ -16,6 +22,10 @@ __all__ = ["ShardNumbers", "is_numbering"]
 
 _PREFIX = "numbers-"
 _SECOND_MICROS = 1_000_000
+_AHEAD_SECONDS_MAX = 300.0
+"""A clock may be set back by this much, and a busy shard run ahead by a few seconds, before anybody is told."""
+
+_logger = logging.getLogger(__name__)
 
 
 def is_numbering(key: str) -> bool:
@@ -29,6 +39,8 @@ class ShardNumbers:
     def __init__(self, store: StateStore, *, shards: int) -> None:
         self._store = store
         self._shards = shards
+        self._told_of: set[int] = set()
+        NUMBERS_AHEAD_SECONDS.clear()
 
     def check(self, owned: tuple[int, ...]) -> None:
         """Read the records of these shards once; raises UnreadableState, where a step of the flow could not."""
@@ -37,15 +49,29 @@ class ShardNumbers:
 
     def lease(self, shard: int, now: Micros) -> Lease:
         """The numbers of a shard, at this moment."""
-        return _ShardLease(self._store, shard, self._shards, now)
+        return _ShardLease(self, self._store, shard, self._shards, now)
+
+    def note(self, shard: int, ahead_seconds: float) -> None:
+        """By how much the number just given is ahead of the clock; told once, as long as it lasts."""
+        NUMBERS_AHEAD_SECONDS.labels(str(shard)).set(max(0.0, ahead_seconds))
+        if ahead_seconds <= _AHEAD_SECONDS_MAX:
+            self._told_of.discard(shard)
+        elif shard not in self._told_of:
+            self._told_of.add(shard)
+            _logger.error(
+                "the calls of shard %d are numbered %.0f s ahead of the clock, which was ahead once or is behind now",
+                shard,
+                ahead_seconds,
+            )
 
 
 class _ShardLease:
     """`topology.processors.port.Lease`."""
 
-    __slots__ = ("_now", "_store", "shard", "shards")
+    __slots__ = ("_now", "_numbers", "_store", "shard", "shards")
 
-    def __init__(self, store: StateStore, shard: int, shards: int, now: Micros) -> None:
+    def __init__(self, numbers: ShardNumbers, store: StateStore, shard: int, shards: int, now: Micros) -> None:
+        self._numbers = numbers
         self._store = store
         self._now = now
         self.shard = shard
@@ -57,6 +83,7 @@ class _ShardLease:
         known = self._store.load(key, Numbering, partition=self.shard)
         taken = _next(known, self._now, cycle=cycle)
         self._store.save(key, Numbering(given=taken.ordinal + 1, last_at=taken.at), partition=self.shard)
+        self._numbers.note(self.shard, (taken.at - self._now) / _SECOND_MICROS)
         return taken
 
 

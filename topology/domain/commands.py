@@ -46,15 +46,20 @@ all the same. A void that resolves an open authorization is never refused for it
 
 
 def read_create(
-    intent: PaymentIntent | None, body: CreatePaymentIntent, forgotten_up_to: Micros | None
+    intent: PaymentIntent | None, command: PaymentCommand, body: CreatePaymentIntent, forgotten_up_to: Micros | None
 ) -> Finding | Decision:
-    """Create: the first command of an intent, or the same again."""
+    """Create: the first command of an intent, or the same again.
+
+    That nothing was done can be said only where it is sure that the intent was not forgotten, so that comes first.
+    """
     if intent is not None:
         if body.fingerprint != intent.fingerprint:
             return refused(Refusal.idempotency_mismatch)
         return Decision(replayed=True)
     if forgotten_up_to is not None and body.absent_at < forgotten_up_to:
         return refused(Refusal.read_model_behind)
+    if command.merchant_disabled:
+        return refused(Refusal.merchant_disabled)
     if body.amount_minor <= 0:
         return refused(Refusal.amount_not_positive)
     return Finding(on=On.create)
@@ -87,6 +92,8 @@ def replayed(intent: PaymentIntent, transaction_id: TransactionId, fingerprint: 
 
 
 def _attempt(intent: PaymentIntent, command: PaymentCommand, body: Authorize, at: Micros) -> Finding | Decision:
+    if command.merchant_disabled:
+        return refused(Refusal.merchant_disabled)
     refusal = REFUSED.get((intent.status, On.attempt))
     if refusal is not None:
         return refused(refusal)

@@ -85,7 +85,7 @@ def _command(intent: PaymentIntent | None, command: PaymentCommand, forgotten_up
     if intent is not None and not _may_ask(intent, command):
         return refused(Refusal.unknown_payment_intent)
     if isinstance(body, CreatePaymentIntent):
-        found = read_create(intent, body, forgotten_up_to)
+        found = read_create(intent, command, body, forgotten_up_to)
         if isinstance(found, Decision):
             return found
         row = TABLE[None, found.on]

@@ -29,6 +29,7 @@ class Refusal(StrEnum):
     amount_not_positive = "amount_not_positive"
     amount_exceeds_capturable = "amount_exceeds_capturable"
     no_route = "no_route"
+    merchant_disabled = "merchant_disabled"
     too_many_transactions = "too_many_transactions"
 
     # A person's word.

@@ -1,17 +1,20 @@
 import pytest
 
+from ingress.test_tokens import BRANDS
 from sandbox.card_network.cards import CARDS, holds_card_number
 
 
 def test_every_test_card_has_a_real_number_of_its_own() -> None:
     numbers = [card.number for card in CARDS.values()]
-    assert len(set(numbers)) == len(numbers) == 21
+    assert len(set(numbers)) == len(numbers) == 23
     assert all(holds_card_number(number) for number in numbers)
 
 
 def test_the_usual_tokens_have_the_usual_last_digits() -> None:
-    assert {token: card.last4 for token, card in list(CARDS.items())[:7]} == {
+    assert {token: card.last4 for token, card in list(CARDS.items())[:9]} == {
         "tok_visa": "4242",
+        "tok_mastercard": "4444",
+        "tok_amex": "0005",
         "tok_chargeDeclined": "0002",
         "tok_chargeDeclinedInsufficientFunds": "9995",
         "tok_chargeDeclinedProcessingError": "0119",
@@ -19,6 +22,10 @@ def test_the_usual_tokens_have_the_usual_last_digits() -> None:
         "tok_chargeDeclinedIncorrectCvc": "0127",
         "tok_threeDSecureRequired": "3220",
     }
+
+
+def test_the_merchant_api_knows_the_brand_of_each_test_card() -> None:
+    assert {token: card.brand for token, card in CARDS.items()} == BRANDS
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,28 @@ def test_an_attempt_needs_a_route() -> None:
     assert manual().give(command(attempt)).refusal is Refusal.no_route
 
 
+def test_a_disabled_merchant_begins_nothing_and_is_told_what_was_begun() -> None:
+    opened = command(create_body())
+    assert decide(None, replace(opened, merchant_disabled=True)).refusal is Refusal.merchant_disabled
+    payment, attempt = manual(), command(authorize_body("k"))
+    payment.give(attempt)
+    for given in (command(create_body(capture=CaptureMethod.manual)), attempt):
+        again = payment.give(replace(given, merchant_disabled=True))
+        assert (again.refusal, again.events, again.replayed) == (None, (), True)
+    payment.tell("authorization: declined")
+    another = payment.give(replace(command(authorize_body("l")), merchant_disabled=True))
+    assert (another.refusal, another.events) == (Refusal.merchant_disabled, ())
+    other = Authorize(transaction_id=tx("k"), payment_method="tok_visa", route=("a",), fingerprint=b"f")
+    assert payment.give(replace(command(other), merchant_disabled=True)).refusal is Refusal.idempotency_mismatch
+
+
+def test_nothing_is_said_of_a_disabled_merchants_create_that_may_have_been_forgotten() -> None:
+    """It may have been carried out, so *not carried out* would be a guess."""
+    behind = replace(command(create_body(absent_at=START)), merchant_disabled=True)
+    assert decide(None, behind, forgotten_up_to=Micros(START + 1)).refusal is Refusal.read_model_behind
+    assert decide(None, replace(behind), forgotten_up_to=START).refusal is Refusal.merchant_disabled
+
+
 def test_transactions_are_bounded_but_never_a_void_that_resolves() -> None:
     payment = manual(*["attempt", "authorization: declined"] * (TRANSACTIONS_MAX - 1), "attempt")
     payment.tell("authorization: approved", "capture ! too_many_transactions")

@@ -1,5 +1,7 @@
 """One connection to the host: signs on before it is used, is asked for an echo when nothing is heard, signs off.
 
+The host may ask for an echo too, and is answered. Nothing else of network management is the host's to begin.
+
 It does not know what it carries: messages are handed to `arrived`, and that it can or cannot be written to is told by
 `changed`. A connection on which a message cannot be read, or an echo is not answered, is dropped. Driven by the pool.
 """
@@ -19,6 +21,9 @@ __all__ = ["Link", "LinkTimes", "SignOnRefused"]
 
 _SIGN_OFF_SECONDS_MAX = 0.5
 _ACCEPTED = "00"
+_NOT_TAKEN = "30"
+_TAKEN = (ECHO, SIGN_ON)
+_ECHOED = (7, 11, 32, 41, 70)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,9 +175,20 @@ class Link(asyncio.Protocol):
         self._changed()
 
     def _received(self, message: Message) -> None:
+        if message.mti == NETWORK_MANAGEMENT:
+            self._answer(message)
+            return
         answered = self._asked.get((message.get(7), message.get(11)))
         if message.mti == answering(NETWORK_MANAGEMENT) and answered is not None:
             if not answered.done():
                 answered.set_result(message)
         else:
             self._arrived(message)
+
+    def _answer(self, asked: Message) -> None:
+        """Answer the host's network management; a host that does not read is not written to."""
+        if self._transport is None or self._is_full:
+            return
+        echoed = {number: value for number in _ECHOED if (value := asked.get(number)) is not None}
+        code = _ACCEPTED if asked.get(70) in _TAKEN else _NOT_TAKEN
+        self.write(frame_of(Message(answering(NETWORK_MANAGEMENT), {**echoed, 39: code})))

@@ -147,22 +147,21 @@ class Iso8583Processor:
                 return departure.nothing_learnt(not_sent=Cause.no_connection, unknown=Cause.no_connection)
             departure.leave()
             link.write(frame)
-            async with asyncio.timeout_at(deadline):
-                response = await awaited
-            return answer_of(call.asked.call, request=request, response=response)
+            # Not by cancelling: an answer that comes in the very tick of the deadline is an answer.
+            await asyncio.wait((awaited,), timeout=deadline - asyncio.get_running_loop().time())
+            if not awaited.done():
+                return self._unanswered(call, request, link)
+            return answer_of(call.asked.call, request=request, response=awaited.result())
         except HeldBack as held:
             return departure.nothing_learnt(not_sent=held.cause, unknown=held.cause)
-        except TimeoutError:
-            return self._unanswered(call, request, link)
         finally:
             self._matching.forget(key)
 
-    def _unanswered(self, call: Call, request: Message, link: Link | None) -> Answer:
+    def _unanswered(self, call: Call, request: Message, link: Link) -> Answer:
         """The deadline has passed; whatever is heard of it from now on decides nothing."""
         if call.asked.call is CallKind.authorize:
             self._matching.remember(awaited_by(request))
-        broken = link is not None and link.lost.is_set()
-        cause = Cause.connection_broken if broken else Cause.timed_out
+        cause = Cause.connection_broken if link.lost.is_set() else Cause.timed_out
         return Answer(outcome=Outcome.unknown, code=cause, processor_reference=request.get(37))
 
     async def _usable_link(self, deadline: float) -> Link | None:

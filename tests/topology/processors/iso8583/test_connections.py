@@ -14,10 +14,10 @@ import pytest
 from schemas.processing import CallKind, Outcome
 from tests.topology.processors.calls import departure, run
 from tests.topology.processors.iso8583.calls import a_call, adapter
-from tests.topology.processors.iso8583.host import Asked, hosting, nothing, packed
+from tests.topology.processors.iso8583.host import Asked, approve, hosting, nothing, packed
 from topology.processors import Cause
 from topology.processors.iso8583.link import LinkTimes
-from topology.processors.iso8583.metrics import CONNECTIONS, LOST
+from topology.processors.iso8583.metrics import CONNECTIONS, LOST, UNMATCHED
 
 NERVOUS = LinkTimes(connect_seconds_max=1.0, answer_seconds_max=0.1, idle_seconds=0.1)
 
@@ -143,6 +143,27 @@ def test_an_idle_connection_is_asked_for_an_echo_and_kept() -> None:
             await host.until(lambda: host.codes().count("301") >= 3)
             assert host.accepted == 1
             assert (await processor.authorize(a_call(), departure())).outcome is Outcome.approved
+
+    run(test())
+
+
+@pytest.mark.parametrize(("code", "answered"), [("301", "00"), ("001", "00"), ("002", "30"), ("999", "30")])
+def test_the_hosts_network_management_is_answered(code: str, answered: str) -> None:
+    """An echo above all: a host that hears nothing takes the connection for dead. The connection goes on."""
+
+    async def test() -> None:
+        async with hosting() as host, adapter(host.port) as processor:
+            await host.until(lambda: signed_on() == 1)
+            host.behave = nothing
+            unmatched = float(UNMATCHED.labels("isonet", "nobody")._value.get())
+            asked = {"t": "0800", "7": "1126043340", "11": "000042", "32": "00000000001", "70": code}
+            host.connections[0].send(asked)
+            await host.until(lambda: host.asked)
+            assert host.asked[0].document.items() >= {**asked, "t": "0810", "39": answered}.items()
+            assert UNMATCHED.labels("isonet", "nobody")._value.get() == unmatched
+            host.behave = approve
+            assert (await processor.authorize(a_call(), departure())).outcome is Outcome.approved
+            assert host.accepted == 1
 
     run(test())
 

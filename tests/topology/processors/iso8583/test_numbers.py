@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas.processing import CallKind, Numbering
 from schemas.times import Micros, later
 from tests.topology.processors.iso8583.calls import asked
+from topology.calls.metrics import NUMBERS_AHEAD_SECONDS
 from topology.calls.numbering import ShardNumbers
 from topology.kafka import StateStore
 from topology.processors.iso8583.messages import prepared
@@ -111,6 +112,39 @@ def test_what_the_numbers_look_like() -> None:
     assert world.trace(63, NOW) == Trace("1126043340", "984313", "1R0000000000")
     assert world.trace(63, later(NOW, seconds=-7_200.0)) == Trace("1126043340", "984314", "1R0000000001")
     assert world.trace(63, later(NOW, seconds=1.0)) == Trace("1126043341", "984315", "1R0000000002")
+
+
+def ahead_seconds(shard: int) -> float:
+    return float(NUMBERS_AHEAD_SECONDS.labels(str(shard))._value.get())
+
+
+def test_a_clock_that_jumped_ahead_is_told_of_until_the_true_time_has_come(caplog: pytest.LogCaptureFixture) -> None:
+    world = Shards(4)
+    world.trace(2, later(NOW, seconds=3_600.0))
+    assert ahead_seconds(2) == 0
+    assert not caplog.records
+    # The clock is put right; who owns the shard now is told, once.
+    world.commit()
+    world.take_over()
+    for seconds in (0.0, 10.0):
+        assert world.trace(2, later(NOW, seconds=seconds)).de7 == "1126053340"
+    assert ahead_seconds(2) == pytest.approx(3_590.0, abs=1.0)
+    (told,) = caplog.records
+    assert told.levelname == "ERROR"
+    assert "shard 2 are numbered 3600 s ahead" in told.getMessage()
+    assert world.trace(2, later(NOW, seconds=3_601.0)).de7 == "1126053341"
+    assert ahead_seconds(2) == 0
+    # The next time is another one.
+    world.trace(2, NOW)
+    assert len(caplog.records) == 2
+
+
+def test_a_clock_that_is_set_back_a_little_is_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    world = Shards(4)
+    world.trace(0, NOW)
+    world.trace(0, later(NOW, seconds=-299.0))
+    assert 298 < ahead_seconds(0) < 300
+    assert not caplog.records
 
 
 def test_more_shards_than_can_be_told_apart_are_refused() -> None:

@@ -58,6 +58,26 @@ def test_no_answer_is_unknown_at_the_deadline(kind: CallKind) -> None:
     run(test())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_in_the_tick_of_the_deadline_is_taken(kind: CallKind) -> None:
+    """Bytes that have come are read in the same turn of the loop in which the deadline is noticed."""
+
+    async def just_in_time(asked: Asked) -> None:
+        asked.answer()
+        # Nothing else happens until the deadline has passed.
+        time.sleep(0.3)
+
+    async def test() -> None:
+        async with hosting(just_in_time) as host, adapter(host.port) as processor:
+            late = unmatched("late") + unmatched("nobody")
+            answer = await make(processor, a_call(kind, deadline_seconds=0.2))
+            assert answer.outcome is Outcome.approved
+            assert answer.processor_data == ({"de38": "A1B2C3"} if kind is CallKind.authorize else {})
+            assert unmatched("late") + unmatched("nobody") == late
+
+    run(test())
+
+
 def test_an_answer_on_another_connection_is_taken() -> None:
     async def elsewhere(asked: Asked) -> None:
         asked.answer(on=next(each for each in asked.host.connections if each is not asked.connection))
