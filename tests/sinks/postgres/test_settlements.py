@@ -247,15 +247,15 @@ class TestExplaining:
     def test_a_word_resolves_any_mismatch_and_no_other(
         self, uri: str, writer: ReadModelWriter, database: psycopg.Connection
     ) -> None:
-        less, missing = settlement("amount", line(2)), settlement("missing_at_processor")
-        writer.write([*life("a"), captured()], progress=[], settlements=[less, missing, UNMATCHED])
+        twice, missing = settlement("settled_twice", line(2)), settlement("missing_at_processor")
+        writer.write([*life("a"), captured()], progress=[], settlements=[twice, missing, UNMATCHED])
         before = shown(uri)
-        for found in (less, missing, UNMATCHED):
+        for found in (twice, missing, UNMATCHED):
             assert (found.outcome, None, None) in rows(database, RESOLUTIONS)
             writer.write([], progress=[], resolutions=[explained(found)])
             assert (found.outcome, "ada", "their books, by mail") in rows(database, RESOLUTIONS)
         statement = "SELECT DISTINCT resolved_at FROM reconciliation_mismatches"
-        assert rows(database, statement) == [(_time(database, explained(less).at),)]
+        assert rows(database, statement) == [(_time(database, explained(twice).at),)]
         assert shown(uri) == before, "what the processor's file said stays said"
 
     def test_the_first_word_stays(self, writer: ReadModelWriter, database: psycopg.Connection) -> None:
