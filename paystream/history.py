@@ -15,7 +15,8 @@ from msgspec.structs import asdict
 from schemas.money import Money
 from schemas.payment import PaymentEvent, PaymentIntent, Transaction
 from schemas.times import Micros, to_rfc3339
-from sinks.postgres.operators import Mismatch, OpenTransaction, Payment
+from sinks.postgres.mismatches import Mismatch
+from sinks.postgres.operators import OpenTransaction, Payment
 
 __all__ = ["Step", "describe", "describe_mismatch", "describe_open", "money", "steps"]
 
@@ -199,14 +200,25 @@ def describe_open(one: OpenTransaction) -> Json:
 def describe_mismatch(one: Mismatch) -> Json:
     """A mismatch as JSON."""
     return {
+        "id": one.id,
         "outcome": one.outcome,
         "processor": one.processor,
         "processor_reference": one.processor_reference,
+        "reference": one.reference,
         "payment_intent": one.payment_intent_id,
         "transaction": one.transaction_id,
         "settlement_date": one.settlement_date,
         "at": to_rfc3339(one.at),
+        "capture_amount_minor": one.capture_amount_minor,
+        "capture_currency": one.capture_currency,
+        "line_amount_minor": one.line_amount_minor,
+        "line_currency": one.line_currency,
+        "file_sequence": one.file_sequence,
+        "line_number": one.line_number,
+        "booked_at": _time(one.booked_at),
         "resolved_at": _time(one.resolved_at),
+        "resolved_by": one.resolved_by,
+        "evidence": one.evidence,
     }
 
 

@@ -12,12 +12,13 @@ from paystream.durations import duration_text
 from paystream.history import money, steps
 from schemas.payment import Transaction
 from schemas.times import Micros, to_rfc3339
-from sinks.postgres.operators import Mismatch, OpenTransaction, Payment
+from sinks.postgres.mismatches import Mismatch
+from sinks.postgres.operators import OpenTransaction, Payment
 
-__all__ = ["plain", "print_mismatches", "print_open", "print_payment"]
+__all__ = ["plain", "print_mismatch", "print_mismatches", "print_open", "print_payment"]
 
 NONE_RECORDED = "none recorded"
-_WIDTH = 240
+_WIDTH = 280
 
 
 def plain(text: str) -> str:
@@ -56,17 +57,19 @@ def print_open(found: Sequence[OpenTransaction], *, now: Micros) -> None:
     console().print(table)
 
 
-def print_mismatches(found: Sequence[Mismatch]) -> None:
-    """What settlement found."""
+def print_mismatches(found: Sequence[Mismatch], *, limit: int | None = None) -> None:
+    """What settlement found, the newest first; `limit`: so many were asked for, and there may be more."""
     if not found:
         console().print(f"Mismatches of settlement: {NONE_RECORDED}")
         return
-    table = _table("Mismatches of settlement", "outcome", "processor", "reference", "payment", "transaction")
-    for name in ("settled on", "at", "resolved"):
+    newest = "" if limit is None or len(found) < limit else f" (the newest {limit}; see --limit and --older-than)"
+    table = _table(f"Mismatches of settlement{newest}", "id", "outcome", "processor", "reference", "payment")
+    for name in ("transaction", "settled on", "at", "resolved"):
         table.add_column(name, overflow="fold")
     for one in found:
         _add(
             table,
+            one.id,
             one.outcome,
             one.processor,
             one.processor_reference,
@@ -74,9 +77,38 @@ def print_mismatches(found: Sequence[Mismatch]) -> None:
             one.transaction_id or "",
             one.settlement_date or "",
             to_rfc3339(one.at),
-            "" if one.resolved_at is None else to_rfc3339(one.resolved_at),
+            _resolved(one),
         )
     console().print(table)
+
+
+def print_mismatch(one: Mismatch) -> None:
+    """A mismatch: what the processor's file says, what we have, and who explained it."""
+    out = console()
+    out.print(plain(f"{one.id}: {one.outcome} at {one.processor}, found {to_rfc3339(one.at)}"))
+    out.print(plain(f"reference {one.reference or 'none'}, the processor's {one.processor_reference or 'none'}"))
+    line = _amount(one.line_amount_minor, one.line_currency)
+    if one.line_number is not None:
+        line += f", settled on {one.settlement_date} by file {one.file_sequence}, line {one.line_number}"
+    out.print(plain(f"the processor's file: {line}"))
+    ours = _amount(one.capture_amount_minor, one.capture_currency)
+    if one.transaction_id is not None:
+        ours += f", {one.transaction_id} of payment {one.payment_intent_id}"
+    out.print(plain(f"our books: {ours}"))
+    out.print(plain(f"resolved: {_resolved(one) or 'no'}"))
+    if one.evidence is not None:
+        out.print(plain(f"evidence: {one.evidence}"))
+
+
+def _amount(amount_minor: int | None, currency: str | None) -> str:
+    return NONE_RECORDED if amount_minor is None or currency is None else money(amount_minor, currency)
+
+
+def _resolved(one: Mismatch) -> str:
+    """When, and by whom; a line that came after all says nothing of that."""
+    if one.resolved_at is None:
+        return ""
+    return to_rfc3339(one.resolved_at) + ("" if one.resolved_by is None else f" by {one.resolved_by}")
 
 
 def print_payment(payment: Payment) -> None:

@@ -1,7 +1,8 @@
 """A person's word about a Transaction in doubt: the command that it becomes, what it will do, what a refusal means.
+And a person's word about a mismatch, which changes no payment: the record that it becomes.
 
 Pure. The command's id follows from what is said, so that the same word twice is one. What it will do is what the fold
-itself would decide on the payment as the read model has it. Driven by `paystream.reconcile`.
+itself would decide on the payment as the read model has it. Driven by `paystream.doubts`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from schemas.commands import PaymentCommand, ResolveTransaction
 from schemas.identifiers import TransactionId, command_id, fingerprint
 from schemas.payment import Actor, ActorType, PaymentIntent, TransactionType
 from schemas.processing import AuthorizationState, Outcome
+from schemas.settlement import MismatchResolved
 from schemas.times import Micros
+from sinks.postgres.mismatches import Mismatch
 from topology.domain import decide
 
-__all__ = ["NOT_IN_DOUBT", "Unusable", "Word", "command_of", "explain", "preview"]
+__all__ = ["NOT_IN_DOUBT", "Unusable", "Word", "command_of", "explain", "preview", "resolution_of"]
 
 NOT_IN_DOUBT = "not_in_doubt"
 
@@ -49,11 +52,7 @@ class Word:
 
 def command_of(word: Word, intent: PaymentIntent, *, at: Micros, reply_partition: int | None = None) -> PaymentCommand:
     """The command, addressed to the payment that the Transaction belongs to; raises Unusable."""
-    for name, text in (("evidence", word.evidence), ("operator", word.operator)):
-        if not text.strip():
-            raise Unusable(f"the {name} is empty: who says so, and why, goes on record")
-        if has_card_number(text):
-            raise Unusable(f"the {name} holds a card number, which may not go on record")
+    _check_texts(word.evidence, word.operator)
     _check_state(word, intent)
     said = fingerprint("resolve", word.outcome, word.authorization_state or "", word.evidence, word.operator)
     command = PaymentCommand(
@@ -75,8 +74,39 @@ def command_of(word: Word, intent: PaymentIntent, *, at: Micros, reply_partition
     )
     field = field_out_of_bounds(command)
     if field is not None:
-        raise Unusable(f"{field.removeprefix('body.').removesuffix('.id')} is longer than can be kept, or holds a NUL")
+        raise _out_of_bounds(field.removeprefix("body.").removesuffix(".id"))
     return command
+
+
+def resolution_of(mismatch: Mismatch, *, evidence: str, operator: str, at: Micros) -> MismatchResolved:
+    """What goes on record of a mismatch that a person explains; raises Unusable."""
+    _check_texts(evidence, operator)
+    resolved = MismatchResolved(
+        settlement_id=mismatch.id,
+        payment_intent_id=mismatch.payment_intent_id,
+        reference=mismatch.reference,
+        processor=mismatch.processor,
+        outcome=mismatch.outcome,
+        evidence=evidence,
+        actor_id=operator,
+        at=at,
+    )
+    field = field_out_of_bounds(resolved)
+    if field is not None:
+        raise _out_of_bounds("operator" if field == "actor_id" else field)
+    return resolved
+
+
+def _check_texts(evidence: str, operator: str) -> None:
+    for name, text in (("evidence", evidence), ("operator", operator)):
+        if not text.strip():
+            raise Unusable(f"the {name} is empty: who says so, and why, goes on record")
+        if has_card_number(text):
+            raise Unusable(f"the {name} holds a card number, which may not go on record")
+
+
+def _out_of_bounds(name: str) -> Unusable:
+    return Unusable(f"{name} is longer than can be kept, or holds a NUL")
 
 
 def _check_state(word: Word, intent: PaymentIntent) -> None:

@@ -1,7 +1,8 @@
-"""What an input of the fold may say: its values, where decoding has checked the types.
+"""What an input of the fold, or a person's word, may say: its values, where decoding has checked the types.
 
 `field_out_of_bounds` names the first field that no correct writer can have written, before it gets into an event that
-every reader of the log, and PostgreSQL, would have to hold for good. Driven by `topology.payments`; pure.
+every reader of the log, and PostgreSQL, would have to hold for good. Driven by `topology.payments` and, for what a
+person says of a mismatch, by `topology.postgres`; pure.
 
 Of a command all is refused that ingress refuses too: nothing has happened yet. A result is evidence of money that may
 have moved, so it is refused only for what could not be kept. An amount or a currency that was not asked for is none of
@@ -28,6 +29,7 @@ from schemas.identifiers import is_command_id, is_merchant_id, is_payment_intent
 from schemas.money import CURRENCIES
 from schemas.payment import Card
 from schemas.processing import ProcessorResult, TimerFired
+from schemas.settlement import MismatchResolved
 
 __all__ = [
     "AMOUNT_MINOR_MAX",
@@ -61,7 +63,7 @@ _DATA_PAIRS_MAX: Final = 50
 _LAST4 = re.compile(r"[0-9]{4}", re.ASCII)
 
 
-def field_out_of_bounds(given: PaymentCommand | ProcessorResult | TimerFired) -> str | None:
+def field_out_of_bounds(given: PaymentCommand | ProcessorResult | TimerFired | MismatchResolved) -> str | None:
     """The name of a field whose value makes no sense, never the value; None where all do."""
     return next(_CHECKS[type(given)](given), None)
 
@@ -159,6 +161,18 @@ def _timer(timer: TimerFired) -> Iterator[str]:
         yield "at"
 
 
+def _resolved(resolved: MismatchResolved) -> Iterator[str]:
+    """Not what it repeats of the settlement, whose id says which one is meant."""
+    if not is_transaction_id(resolved.settlement_id):
+        yield "settlement_id"
+    if not _FIRST_COMMAND <= resolved.at < _LAST:
+        yield "at"
+    if not _is_name(resolved.actor_id):
+        yield "actor_id"
+    if not _is_text(resolved.evidence, _TEXT_LENGTH_MAX):
+        yield "evidence"
+
+
 _RESULT_TEXTS: Final = (
     "processor",
     "code",
@@ -173,6 +187,7 @@ _CHECKS: Final[Mapping[type[Any], Callable[[Any], Iterator[str]]]] = {
     PaymentCommand: _command,
     ProcessorResult: _result,
     TimerFired: _timer,
+    MismatchResolved: _resolved,
     CreatePaymentIntent: _create,
     Authorize: _authorize,
     CapturePayment: _capture,

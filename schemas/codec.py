@@ -41,6 +41,7 @@ Record = (
     | operations.Merchant
     | operations.WebhookAttempt
     | settlement.Capture
+    | settlement.MismatchResolved
     | settlement.OpenCapture
     | settlement.Settlement
     | settlement.SettlementFile

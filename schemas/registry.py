@@ -40,6 +40,7 @@ MESSAGES = (
     "OpenCapture",
     "Settlement",
     "SettlementFile",
+    "MismatchResolved",
     "WebhookAttempt",
     "DeadLetter",
     "Merchant",

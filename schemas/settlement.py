@@ -12,6 +12,7 @@ from schemas.times import Micros
 
 __all__ = [
     "Capture",
+    "MismatchResolved",
     "OpenCapture",
     "Settlement",
     "SettlementFile",
@@ -103,3 +104,16 @@ class Settlement(Struct, frozen=True, kw_only=True):
     capture_amount_minor: int | None = None
     capture_currency: str | None = None
     reference: str | None = None
+
+
+class MismatchResolved(Struct, frozen=True, kw_only=True):
+    """A person has explained what settlement found. The first one about a settlement counts."""
+
+    settlement_id: TransactionId
+    payment_intent_id: PaymentIntentId | None = None
+    reference: str | None = None
+    processor: str
+    outcome: str
+    evidence: str
+    actor_id: str
+    at: Micros

@@ -91,7 +91,9 @@ CAPTURES = _kept("payments.captures", "processor:reference", "Capture", days=30)
 SETTLEMENT_LINES = _kept("payments.settlement-lines", "processor:reference", "SettlementLine", days=90)
 SETTLEMENT_FILES = _compacted("payments.settlement-files", "processor:sequence", "SettlementFile")
 OPEN_CAPTURES = _compacted("payments.open-captures", "processor:reference", "OpenCapture", "ShardClock")
-SETTLEMENTS = _kept("payments.settlements", "intent, else unmatched:reference", "Settlement", days=30)
+SETTLEMENTS = _kept(
+    "payments.settlements", "intent, else unmatched:reference", "Settlement", "MismatchResolved", days=30
+)
 WEBHOOK_ATTEMPTS = _kept("payments.webhook-attempts", "intent", "WebhookAttempt", days=30)
 DEAD_LETTERS = replace(
     _kept("payments.dead-letters", "as it came", "DeadLetter", days=90), message_bytes_max=DEAD_LETTER_BYTES_MAX

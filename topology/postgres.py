@@ -1,4 +1,4 @@
-"""The postgres flow: events and settlements into the read model.
+"""The postgres flow: events, settlements and what persons say of them into the read model.
 
 Reads `payments.events` and `payments.settlements`; writes to PostgreSQL through `sinks.postgres`, rows and
 offsets in one transaction per epoch. The offsets there are the only ones that count: each run starts from them, and
@@ -15,10 +15,11 @@ from bytewax.dataflow import Dataflow
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import Consumer, TopicPartition
 
+from schemas.bounds import field_out_of_bounds
 from schemas.codec import decode
 from schemas.operations import DeadLetter
 from schemas.payment import PaymentEvent
-from schemas.settlement import Settlement
+from schemas.settlement import MismatchResolved, Settlement
 from schemas.times import Micros
 from schemas.topics import EVENTS, SETTLEMENTS
 from sinks.postgres import Place, Placed, Projection, ReadModelError
@@ -164,19 +165,21 @@ class _ReadModelPart(StatefulSinkPartition[object, None]):
 
     def _take(self, given: Received) -> None:
         event = given.value
-        if not isinstance(event, PaymentEvent | Settlement):
-            self._set_aside(given, "wrong_record")
+        if not isinstance(event, PaymentEvent | Settlement | MismatchResolved):
+            self._set_aside(given, "wrong_record", type(event).__name__)
         elif _key_of(event) != given.key:
-            self._set_aside(given, "key_mismatch")
+            self._set_aside(given, "key_mismatch", type(event).__name__)
+        elif isinstance(event, MismatchResolved) and (field := field_out_of_bounds(event)) is not None:
+            # No flow has written it: it must not be what a partition stands still at.
+            self._set_aside(given, "invalid_resolution", field)
         else:
             self._events.append(Placed(topic=given.topic, partition=given.partition, offset=given.offset, event=event))
 
-    def _set_aside(self, given: Received, cause: str) -> None:
-        detail = type(given.value).__name__
+    def _set_aside(self, given: Received, cause: str, detail: str) -> None:
         self._dead_letters.append(dead_letter(given, cause, detail=detail, flow=FLOW.name, at=self._clock.now()))
 
 
-def _key_of(record: PaymentEvent | Settlement) -> str:
+def _key_of(record: PaymentEvent | Settlement | MismatchResolved) -> str:
     return record.payment_intent.id if isinstance(record, PaymentEvent) else key_of_settlement(record)
 
 

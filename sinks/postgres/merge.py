@@ -9,13 +9,14 @@ from __future__ import annotations
 from psycopg.sql import SQL, Composable, Identifier, Placeholder
 
 from sinks.postgres.columns import AUDIT_LOG, PAYMENT_INTENTS, TRANSACTIONS, Column, time_of
-from sinks.postgres.settlement_columns import SETTLEMENTS
+from sinks.postgres.settlement_columns import MISMATCH_RESOLUTIONS, SETTLEMENTS
 
 __all__ = [
     "CHANGED_CREATION",
     "COMPARE_AND_SET",
     "MERGES",
     "MERGE_AUDIT_LOG",
+    "MERGE_RESOLUTIONS",
     "MERGE_SETTLEMENTS",
     "STAGED",
     "STORED_EVENTS",
@@ -73,6 +74,7 @@ STAGED = {
     "transactions": Staged("transactions", TRANSACTIONS),
     "audit_log": Staged("audit_log", AUDIT_LOG),
     "settlements": Staged("settlements", SETTLEMENTS),
+    "mismatch_resolutions": Staged("mismatch_resolutions", MISMATCH_RESOLUTIONS),
 }
 
 _CREATED = time_of(Identifier("staged_payment_intents", "created_at"))
@@ -109,6 +111,13 @@ MERGE_SETTLEMENTS = (
         " ON CONFLICT (id, at) DO NOTHING"
     )
     .format(_insert("settlements", SETTLEMENTS))
+    .as_string()
+)
+
+# The first word about a mismatch stays: all lie in one partition, so the order of the log is everybody's.
+MERGE_RESOLUTIONS = (
+    SQL("{} ON CONFLICT (settlement_id) DO NOTHING")
+    .format(_insert("mismatch_resolutions", MISMATCH_RESOLUTIONS))
     .as_string()
 )
 

@@ -30,6 +30,7 @@ from schemas.payment import (
 from schemas.times import Micros, from_datetime, to_datetime
 from sinks.postgres.connections import conninfo, session
 from sinks.postgres.errors import ReadModelUnavailable
+from sinks.postgres.mismatches import HAS_MISMATCHES, MISMATCHES, Mismatch, mismatch_of
 from sinks.postgres.reader import INTENT_JSON
 from sinks.postgres.text import restored_json
 
@@ -64,22 +65,6 @@ WHERE open.completed_at IS NULL
 ORDER BY open.created_at
 LIMIT %(limit)s
 """
-_HAS_MISMATCHES: LiteralString = "SELECT to_regclass('reconciliation_mismatches') IS NOT NULL"
-_MISMATCHES: LiteralString = """
-SELECT found.processor, found.processor_reference, found.name, found.payment_intent_id, found.transaction_id,
-       found.settlement_date::text, found.found_at, found.resolved_at
-FROM reconciliation_mismatches AS found
-WHERE found.found_at <= %(opened_before)s
-  AND (%(payment_intent_id)s::text IS NOT NULL OR found.resolved_at IS NULL)
-  AND (%(payment_intent_id)s::text IS NULL OR found.payment_intent_id = %(payment_intent_id)s)
-  AND (%(processor)s::text IS NULL OR found.processor = %(processor)s)
-  AND (%(merchant_id)s::text IS NULL OR EXISTS (
-        SELECT FROM payment_intent_ids AS known JOIN payment_intents AS intent
-          ON intent.id = known.id AND intent.created_at = known.created_at
-        WHERE known.id = found.payment_intent_id AND intent.merchant_id = %(merchant_id)s))
-ORDER BY found.found_at
-LIMIT %(limit)s
-"""
 _OWNER: LiteralString = "SELECT payment_intent_id FROM transactions WHERE id = %(id)s LIMIT 1"
 _INTENT = (
     SQL(
@@ -97,14 +82,16 @@ _EVENT_DECODER = msgspec.json.Decoder(PaymentEvent)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which entries of a list are wanted, the oldest first. Times are absolute: `opened_before` and what was created
-    but never answered by `unanswered_before`."""
+    """Which entries of a list are wanted. Times are absolute: `opened_before` and what was created but never answered
+    by `unanswered_before`. `with_resolved`: mismatches that are resolved too."""
 
     opened_before: Micros
     unanswered_before: Micros
     processor: str | None = None
     merchant_id: MerchantId | None = None
     payment_intent_id: PaymentIntentId | None = None
+    mismatch_id: TransactionId | None = None
+    with_resolved: bool = False
     limit: int = 100
 
 
@@ -131,23 +118,6 @@ class OpenTransaction:
     merchant_id: MerchantId
     livemode: bool
     payment_status: PaymentIntentStatus
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mismatch:
-    """What settlement found that does not agree with our books. `settlement_date` is YYYY-MM-DD.
-
-    `resolved_at` is when a line came after all for what was missing; None: it is still so.
-    """
-
-    processor: str
-    processor_reference: str
-    outcome: str
-    payment_intent_id: PaymentIntentId | None
-    transaction_id: TransactionId | None
-    settlement_date: str | None
-    at: Micros
-    resolved_at: Micros | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,15 +154,22 @@ class OperatorReadModel:
         self._connection.close()
 
     def open_transactions(self, wanted: Selection) -> list[OpenTransaction]:
-        """What is in doubt, unanswered, or a compensating void that is not acknowledged."""
+        """What is in doubt, unanswered, or a compensating void that is not acknowledged; the oldest first."""
         return [_open_transaction(row) for row in self._rows(_OPEN, _parameters(wanted))]
 
     def mismatches(self, wanted: Selection) -> list[Mismatch]:
-        """What settlement found: of one payment all of it, else what is not resolved; nothing without its table."""
-        ((known,),) = self._rows(_HAS_MISMATCHES, {})
+        """What settlement found, the newest first; nothing without its table."""
+        ((known,),) = self._rows(HAS_MISMATCHES, {})
         if not known:
             return []
-        return [_mismatch(row) for row in self._rows(_MISMATCHES, _parameters(wanted))]
+        return [mismatch_of(row) for row in self._rows(MISMATCHES, _parameters(wanted))]
+
+    def mismatch(self, mismatch_id: TransactionId) -> Mismatch | None:
+        """One mismatch, resolved or not; None where there is none of that id."""
+        found = self.mismatches(
+            Selection(opened_before=_EVER, unanswered_before=_EVER, mismatch_id=mismatch_id, with_resolved=True)
+        )
+        return found[0] if found else None
 
     def owner(self, transaction_id: TransactionId) -> PaymentIntentId | None:
         """The payment that a Transaction belongs to."""
@@ -206,7 +183,12 @@ class OperatorReadModel:
             if not found:
                 return None
             events = self._rows(_HISTORY, {"id": payment_intent_id})
-            of_it = Selection(opened_before=_EVER, unanswered_before=_EVER, payment_intent_id=payment_intent_id)
+            of_it = Selection(
+                opened_before=_EVER,
+                unanswered_before=_EVER,
+                payment_intent_id=payment_intent_id,
+                with_resolved=True,
+            )
             return Payment(
                 intent=_INTENT_DECODER.decode(restored_json(found[0][0])),
                 history=tuple(_EVENT_DECODER.decode(restored_json(event)) for (event,) in events),
@@ -225,6 +207,8 @@ def _parameters(wanted: Selection) -> dict[str, object]:
         "processor": wanted.processor,
         "merchant_id": wanted.merchant_id,
         "payment_intent_id": wanted.payment_intent_id,
+        "mismatch_id": wanted.mismatch_id,
+        "with_resolved": wanted.with_resolved,
         "limit": wanted.limit,
     }
 
@@ -247,20 +231,6 @@ def _open_transaction(row: tuple[Any, ...]) -> OpenTransaction:
         merchant_id=MerchantId(row[13]),
         livemode=row[14],
         payment_status=PaymentIntentStatus(row[15]),
-    )
-
-
-def _mismatch(row: tuple[Any, ...]) -> Mismatch:
-    processor, reference, outcome, payment_intent_id, transaction_id, settlement_date, at, resolved_at = row
-    return Mismatch(
-        processor=processor,
-        processor_reference=reference,
-        outcome=outcome,
-        payment_intent_id=payment_intent_id,
-        transaction_id=transaction_id,
-        settlement_date=settlement_date,
-        at=from_datetime(at),
-        resolved_at=None if resolved_at is None else from_datetime(resolved_at),
     )
 
 

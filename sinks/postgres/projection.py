@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Gauge, Histogram
 
 from schemas.payment import PaymentEvent
-from schemas.settlement import Settlement
+from schemas.settlement import MismatchResolved, Settlement
 from schemas.times import Micros, later
 from sinks.postgres.errors import EventRefused, OffsetsMoved
 from sinks.postgres.writer import Position, Progress, ReadModelWriter
@@ -34,6 +34,11 @@ _WATERMARK_INTERVAL_SECONDS = 1.0
 _TRY_AGAIN_SECONDS = 30.0
 
 WRITTEN = Counter("paystream_read_model_events_total", "Events and settlements written to the read model.")
+RESOLVED = Counter(
+    "paystream_mismatches_resolved_total",
+    "Mismatches that persons have resolved, by their names; each word counts, a second one about the same one too.",
+    ["processor", "outcome"],
+)
 WRITE_SECONDS = Histogram(
     "paystream_read_model_write_seconds",
     "Duration of one write to the read model.",
@@ -55,12 +60,12 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """An event or a settlement, and where it lies in the log."""
+    """An event, a settlement or a person's word about one, and where it lies in the log."""
 
     topic: str
     partition: int
     offset: int
-    event: PaymentEvent | Settlement
+    event: PaymentEvent | Settlement | MismatchResolved
 
     @property
     def place(self) -> Place:
@@ -72,6 +77,8 @@ class Placed:
         """Which one it is, for a person."""
         if isinstance(self.event, Settlement):
             return f"settlement of {self.event.processor}:{self.event.reference}"
+        if isinstance(self.event, MismatchResolved):
+            return f"resolution of {self.event.settlement_id}"
         return f"{self.event.payment_intent.id}, sequence {self.event.sequence}"
 
 
@@ -172,14 +179,18 @@ class Projection:
     def _write(self, events: Sequence[Placed], moved: Mapping[Place, Position]) -> None:
         started = time.perf_counter()
         steps = [self._step(place, position) for place, position in moved.items()]
+        resolutions = [event.event for event in events if isinstance(event.event, MismatchResolved)]
         self._writer.write(
             [event.event for event in events if isinstance(event.event, PaymentEvent)],
             progress=steps,
             settlements=[event.event for event in events if isinstance(event.event, Settlement)],
+            resolutions=resolutions,
         )
         self._known |= moved
         WRITE_SECONDS.observe(time.perf_counter() - started)
         WRITTEN.inc(len(events))
+        for resolved in resolutions:
+            RESOLVED.labels(resolved.processor, resolved.outcome).inc()
         for (topic, partition), position in moved.items():
             WATERMARK.labels(topic, str(partition)).set(position.watermark / 1_000_000)
 

@@ -1,4 +1,5 @@
-"""The columns of `settlements`, as `columns` has those of payments; and how one is shown as a Transaction.
+"""The columns of `settlements` and `mismatch_resolutions`, as `columns` has those of payments; and how a settlement is
+shown as a Transaction.
 
 Pure; shared by writer and reader.
 """
@@ -8,11 +9,18 @@ from __future__ import annotations
 from psycopg.sql import SQL, Composable
 
 from schemas.identifiers import missing_settlement_id, settlement_id
-from schemas.settlement import Settlement, SettlementLine, SettlementOutcome
+from schemas.settlement import MismatchResolved, Settlement, SettlementLine, SettlementOutcome
 from sinks.postgres.columns import _BYTES, _NUMBER, _TEXT, _TIME, Column, Kind, Row, _columns, _staging, micros_of
 from sinks.postgres.text import storable
 
-__all__ = ["SETTLEMENTS", "SETTLEMENT_AS_TRANSACTION", "id_of_settlement", "row_of_settlement"]
+__all__ = [
+    "MISMATCH_RESOLUTIONS",
+    "SETTLEMENTS",
+    "SETTLEMENT_AS_TRANSACTION",
+    "id_of_settlement",
+    "row_of_resolution",
+    "row_of_settlement",
+]
 
 
 def _same(value: object) -> object:
@@ -75,6 +83,21 @@ SETTLEMENTS = (
     *(Column("imported_at", _TIME) if column.name == "at" else column for column in _OF_LINE),
 )
 
+MISMATCH_RESOLUTIONS = _columns(
+    MismatchResolved,
+    {
+        "settlement_id": _TEXT,
+        "payment_intent_id": _TEXT,
+        "reference": _TEXT,
+        "processor": _TEXT,
+        "outcome": _TEXT,
+        "evidence": _TEXT,
+        "actor_id": _TEXT,
+        "at": _TIME,
+    },
+)
+
+row_of_resolution = _staging(MISMATCH_RESOLUTIONS)
 _row_of_itself = _staging(_OF_SETTLEMENT)
 _row_of_line = _staging(_OF_LINE)
 _NO_LINE: Row = (None,) * len(_OF_LINE)

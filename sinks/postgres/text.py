@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["restored_json", "storable", "storable_json"]
+__all__ = ["restored", "restored_json", "storable", "storable_json"]
 
 _MARK = "\ue000"
 _NUL = "\x00"
 # A NUL as JSON encoders write it. An even number of backslashes before it are characters of their own.
 _NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ESCAPED = re.compile(f"{_MARK}([01])")
+_IN_TEXT = {"0": _NUL, "1": _MARK}
 _IN_JSON = {"0": r"\u0000", "1": _MARK}
 
 
@@ -24,6 +25,11 @@ def storable(text: str) -> str:
     if _NUL in text or _MARK in text:
         return text.replace(_MARK, _MARK + "1").replace(_NUL, _MARK + "0")
     return text
+
+
+def restored(text: str) -> str:
+    """The text of a text column as it was."""
+    return _ESCAPED.sub(lambda found: _IN_TEXT[found[1]], text) if _MARK in text else text
 
 
 def storable_json(document: str) -> str:

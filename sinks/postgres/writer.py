@@ -2,8 +2,9 @@
 
 Driven by `topology.postgres`, one call per epoch; synchronous, one connection. Reads nothing but its own progress.
 Each write may be repeated, overlap another or come late: payments are guarded by sequence, the audit log by
-(intent, sequence), settlements by their lines, and the whole by a compare-and-set on the offsets, since neither a
-former owner of a partition nor a standby that was promoted may move them.
+(intent, sequence), settlements by their lines, what a person says of one by what was said before, and the whole by a
+compare-and-set on the offsets, since neither a former owner of a partition nor a standby that was promoted may move
+them.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from psycopg.sql import SQL, Identifier
 
 from schemas.identifiers import PaymentIntentId
 from schemas.payment import PaymentEvent, PaymentIntent
-from schemas.settlement import Settlement
+from schemas.settlement import MismatchResolved, Settlement
 from schemas.times import Micros, to_datetime
 from sinks.postgres import merge
 from sinks.postgres.columns import Row, micros_of, row_of_event, row_of_intent, rows_of_transactions
 from sinks.postgres.connections import conninfo, ending_silence, session
 from sinks.postgres.errors import EventContradicted, EventRefused, OffsetsMoved, ReadModelUnavailable
-from sinks.postgres.settlement_columns import id_of_settlement, row_of_settlement
+from sinks.postgres.settlement_columns import id_of_settlement, row_of_resolution, row_of_settlement
 from sinks.postgres.text import restored_json
 
 __all__ = ["Position", "Progress", "ReadModelWriter"]
@@ -82,9 +83,15 @@ class _Batch:
     events: dict[tuple[PaymentIntentId, int], PaymentEvent]
     newest: dict[PaymentIntentId, PaymentIntent]
     settlements: dict[str, Settlement]
+    resolutions: dict[str, MismatchResolved]
 
     @classmethod
-    def of(cls, given: Iterable[PaymentEvent], settlements: Iterable[Settlement]) -> _Batch:
+    def of(
+        cls,
+        given: Iterable[PaymentEvent],
+        settlements: Iterable[Settlement],
+        resolutions: Iterable[MismatchResolved],
+    ) -> _Batch:
         events: dict[tuple[PaymentIntentId, int], PaymentEvent] = {}
         newest: dict[PaymentIntentId, PaymentIntent] = {}
         for event in given:
@@ -99,7 +106,10 @@ class _Batch:
         settled: dict[str, Settlement] = {}
         for settlement in settlements:
             settled.setdefault(id_of_settlement(settlement), settlement)
-        return cls(events, newest, settled)
+        resolved: dict[str, MismatchResolved] = {}
+        for resolution in resolutions:
+            resolved.setdefault(resolution.settlement_id, resolution)
+        return cls(events, newest, settled, resolved)
 
     def months(self) -> set[date]:
         """The first days of the months of creation and settlement. Raises EventRefused where one is in no calendar."""
@@ -132,15 +142,20 @@ class ReadModelWriter:
             }
 
     def write(
-        self, events: Sequence[PaymentEvent], *, progress: Sequence[Progress], settlements: Sequence[Settlement] = ()
+        self,
+        events: Sequence[PaymentEvent],
+        *,
+        progress: Sequence[Progress],
+        settlements: Sequence[Settlement] = (),
+        resolutions: Sequence[MismatchResolved] = (),
     ) -> None:
-        """Write an epoch, all of it or nothing.
+        """Write an epoch, all of it or nothing; `resolutions` of one mismatch are in the order of the log.
 
         Raises OffsetsMoved where the offsets are not where `progress` starts, EventContradicted where history already
         says something else, EventRefused where an event cannot be stored for any other reason, ReadModelUnavailable
         where it is not known whether the write took place.
         """
-        batch = _Batch.of(events, settlements)
+        batch = _Batch.of(events, settlements, resolutions)
         with self._connected() as connection:
             self._make_months(connection, batch.months())
             with connection.transaction(), connection.cursor() as cursor:
@@ -149,6 +164,7 @@ class ReadModelWriter:
                 _move_offsets(cursor, progress)
                 _merge(cursor, batch)
                 cursor.execute(merge.MERGE_SETTLEMENTS)
+                cursor.execute(merge.MERGE_RESOLUTIONS)
 
     def close(self) -> None:
         """Let the connection go; the next call makes another."""
@@ -225,6 +241,7 @@ def _stage(cursor: Cursor, batch: _Batch) -> None:
     _copy(cursor, "transactions", (row for intent in newest for row in rows_of_transactions(intent)))
     _copy(cursor, "audit_log", map(row_of_event, batch.events.values()))
     _copy(cursor, "settlements", map(row_of_settlement, batch.settlements.values()))
+    _copy(cursor, "mismatch_resolutions", map(row_of_resolution, batch.resolutions.values()))
 
 
 def _copy(cursor: Cursor, table: str, rows: Iterable[Row]) -> None:

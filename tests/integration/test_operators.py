@@ -108,7 +108,7 @@ def test_time_passes_at_once(running_stack: RunningStack, shop: Merchant) -> Non
 
 
 @pytest.mark.timeout(400)
-def test_a_settlement_window_ends_at_once(running_stack: RunningStack, shop: Merchant) -> None:
+def test_a_settlement_window_ends_at_once_and_a_person_explains_it(running_stack: RunningStack, shop: Merchant) -> None:
     """Nobody imports the network's file, and nine days are a window with its grace and a weekend."""
     paid = str(shop.create()["id"])
     assert shop.pay(paid).json()["payment_intent"]["status"] == "succeeded"
@@ -121,7 +121,21 @@ def test_a_settlement_window_ends_at_once(running_stack: RunningStack, shop: Mer
     # The read model is asked, once its watermark has passed the question.
     wait_for(missing, what="the missing settlement", within_seconds=200)
     told = json.loads(paystream(running_stack, "reconcile", "list", "--json").stdout)["mismatches"]
-    assert ("missing_at_processor", paid) in {(one["outcome"], one["payment_intent"]) for one in told}
+    (mismatch,) = [one["id"] for one in told if one["payment_intent"] == paid]
+    word = ("--evidence", "paid out by hand, their mail", "--operator", "ada", "--yes")
+    said = paystream(running_stack, "reconcile", "resolve", mismatch, *word)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "is resolved by this very word" in said.stdout
+    again = paystream(running_stack, "reconcile", "resolve", mismatch, *word)
+    assert (again.returncode, "had been resolved by this very word" in again.stdout) == (0, True)
+    other = paystream(running_stack, "reconcile", "resolve", mismatch, *word[:3], "grace", "--yes")
+    assert (other.returncode, "already_resolved" in other.stderr) == (1, True)
+    left = json.loads(paystream(running_stack, "reconcile", "list", "--json").stdout)["mismatches"]
+    assert mismatch not in {one["id"] for one in left}
+    shown = json.loads(paystream(running_stack, "reconcile", "show", mismatch, "--json").stdout)
+    assert (shown["mismatch"]["resolved_by"], shown["mismatch"]["evidence"]) == ("ada", word[1])
+    assert shown["payment_intent"]["id"] == paid
+    assert missing(), "the processor's file still lacks it"
 
 
 def test_a_merchant_is_disabled_and_enabled(running_stack: RunningStack, shop: Merchant) -> None:

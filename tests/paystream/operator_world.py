@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +13,16 @@ from typer.testing import CliRunner, Result
 from paystream import doubts
 from paystream.cli import app
 from paystream.command_exchange import NotSent
-from schemas.codec import decode, encode
+from paystream.topic_access import LogUnavailable
+from schemas.codec import Record, decode, encode
 from schemas.commands import CommandReply, PaymentCommand
 from schemas.identifiers import PaymentIntentId, TransactionId
 from schemas.payment import Transaction
+from schemas.settlement import MismatchResolved
+from schemas.topics import SETTLEMENTS, Topic
 from sinks.postgres.errors import ReadModelUnavailable
-from sinks.postgres.operators import Mismatch, OpenTransaction, Selection
+from sinks.postgres.mismatches import Mismatch
+from sinks.postgres.operators import OpenTransaction, Selection
 from sinks.postgres.operators import Payment as Shown
 from tests.topology.domain.script import Payment
 from topology.domain import is_open
@@ -29,11 +34,13 @@ REPLY_PARTITION = 3
 
 @dataclass
 class OperatorWorld:
-    """What the command line meets. `silent`: no reply comes; `away` names what is not reached."""
+    """What the command line meets. `silent`: no reply comes, and what is written is not shown; `away` names what is not
+    reached. `said` is what was written of mismatches, by key."""
 
     payment: Payment = field(default_factory=Payment)
     mismatches: list[Mismatch] = field(default_factory=list)
     asked: list[PaymentCommand] = field(default_factory=list)
+    said: list[tuple[str, MismatchResolved]] = field(default_factory=list)
     wanted: list[Selection] = field(default_factory=list)
     away: str = ""
     silent: bool = False
@@ -42,9 +49,32 @@ class OperatorWorld:
         """Put this world in the place of PostgreSQL and Kafka."""
         monkeypatch.setattr(doubts, "OperatorReadModel", lambda _uri: _ReadModel(self))
         monkeypatch.setattr(doubts, "CommandExchange", lambda _bootstrap: _Exchange(self))
+        monkeypatch.setattr(doubts, "write", self.write)
+        monkeypatch.setattr(doubts, "_LOOK_AGAIN_SECONDS", 0.01)
         monkeypatch.setenv("PAYSTREAM_POSTGRES_URI", "postgresql://u:geheim@127.0.0.1:1/d")
         monkeypatch.setenv("PAYSTREAM_KAFKA_BOOTSTRAP", "127.0.0.1:1")
         return self
+
+    def write(self, _bootstrap: str, topic: Topic, records: Iterable[tuple[str, Record]]) -> None:
+        """In the place of `paystream.topic_access`: it gets into the log, and into the read model, or not at all."""
+        if self.away == "log":
+            raise LogUnavailable("no broker")
+        for key, record in records:
+            assert topic == SETTLEMENTS
+            assert isinstance(record, MismatchResolved)
+            assert decode(encode(record)) == record, "it survives the log"
+            self.said.append((key, record))
+            if not self.silent:
+                self.take(record)
+
+    def take(self, said: MismatchResolved) -> None:
+        """The read model has a word; only the first one about a mismatch counts."""
+        self.mismatches = [
+            replace(one, resolved_at=said.at, resolved_by=said.actor_id, evidence=said.evidence)
+            if one.id == said.settlement_id and one.resolved_by is None
+            else one
+            for one in self.mismatches
+        ]
 
     def run(self, *arguments: str, keys: str | None = None) -> Result:
         """`paystream ARGUMENT…`, as it is typed."""
@@ -77,6 +107,9 @@ class _ReadModel:
 
     def mismatches(self, _wanted: Selection) -> list[Mismatch]:
         return self._world.mismatches
+
+    def mismatch(self, mismatch_id: TransactionId) -> Mismatch | None:
+        return next((one for one in self._world.mismatches if one.id == mismatch_id), None)
 
     def owner(self, transaction_id: TransactionId) -> PaymentIntentId | None:
         intent = self._world.payment.intent

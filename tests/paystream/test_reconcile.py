@@ -11,10 +11,11 @@ from paystream import doubts
 from paystream.history import steps
 from paystream.resolution import explain
 from schemas.commands import ResolveTransaction
+from schemas.identifiers import TransactionId
 from schemas.payment import ActorType, CaptureMethod, Card, NextAction, PaymentIntent, PaymentIntentStatus
 from schemas.processing import AuthorizationState, Outcome
 from schemas.times import later
-from sinks.postgres.operators import Mismatch
+from sinks.postgres.mismatches import Mismatch
 from tests.paystream.operator_world import OperatorWorld
 from tests.topology.domain.script import START, Payment
 from topology.domain import Refusal
@@ -31,8 +32,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> OperatorWorld:
 
 def mismatch(outcome: str = "settled_not_captured") -> Mismatch:
     return Mismatch(
+        id=TransactionId("tx_" + "5" * 32),
         processor="a",
         processor_reference="cn_9",
+        reference="cn_9",
         outcome=outcome,
         payment_intent_id=None,
         transaction_id=None,
@@ -61,6 +64,7 @@ def test_the_list_as_json_and_its_filters(world: OperatorWorld, monkeypatch: pyt
     (wanted,) = world.wanted
     assert (wanted.processor, wanted.merchant_id, wanted.limit) == ("a", "mer_demo", 7)
     assert wanted.opened_before == START
+    assert not wanted.with_resolved
     assert wanted.unanswered_before == later(START, seconds=90_000 - 60)
 
 
@@ -221,6 +225,13 @@ def test_nobody_to_ask_means_no(world: OperatorWorld) -> None:
     said = ("--outcome", "approved", "--evidence", "mail", "--operator", "ada")
     told = world.run("reconcile", "resolve", identifier, *said)
     assert told.exit_code == 2
+    assert world.asked == []
+
+
+def test_of_a_transaction_an_outcome_is_told(world: OperatorWorld) -> None:
+    told = world.resolve("authorization")
+    assert told.exit_code == 2
+    assert "--outcome approved or declined" in told.output
     assert world.asked == []
 
 

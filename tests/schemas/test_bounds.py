@@ -29,6 +29,7 @@ from schemas.identifiers import CommandId, MerchantId, PaymentIntentId, Transact
 from schemas.money import CURRENCIES
 from schemas.payment import Actor, ActorType, CaptureMethod, Card
 from schemas.processing import CallKind, Outcome, ProcessorResult, ResultSource, TimerFired
+from schemas.settlement import MismatchResolved
 from schemas.times import Micros
 from topology.processors.http_answers import HttpAnswer, read_answer
 
@@ -44,6 +45,9 @@ CREATE = CreatePaymentIntent(
 AUTHORIZE = Authorize(transaction_id=TX, payment_method="tok_visa", route=("cardnet",), fingerprint=PRINT)
 CARD = Card(brand="visa", last4="4242", exp_month=12, exp_year=2030)
 RESOLVE = ResolveTransaction(transaction_id=TX, outcome=Outcome.approved, evidence="seen")
+RESOLVED = MismatchResolved(
+    settlement_id=TX, processor="cardnet", outcome="amount", evidence="seen", actor_id="ada", at=NOW
+)
 
 
 def command(body: CommandBody = CREATE, **said: Any) -> PaymentCommand:
@@ -187,6 +191,11 @@ def test_what_ingress_refuses_is_not_folded_either(name: str, value: Any) -> Non
         (result(processor_data={"k": "v" * 2_049}), "processor_data"),
         (timer(2**62), "at"),
         (timer(-1), "at"),
+        (replace(RESOLVED, settlement_id=TransactionId("tx_1")), "settlement_id"),
+        (replace(RESOLVED, at=Micros(0)), "at"),
+        (replace(RESOLVED, actor_id=""), "actor_id"),
+        (replace(RESOLVED, evidence="e" * 2_049), "evidence"),
+        (replace(RESOLVED, evidence="\0"), "evidence"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -198,6 +207,7 @@ def test_the_field_that_makes_no_sense_is_named(given: Any, field: str) -> None:
 def test_every_command_makes_sense_with_usual_values() -> None:
     for body in (CREATE, AUTHORIZE, replace(AUTHORIZE, card=CARD), replace(AUTHORIZE, route=()), RESOLVE):
         assert field_out_of_bounds(command(body)) is None
+    assert field_out_of_bounds(RESOLVED) is None
 
 
 def test_clocks_that_are_behind_do_no_harm_to_results_and_timers() -> None:

@@ -19,7 +19,7 @@ from schemas.identifiers import TransactionId
 from schemas.operations import DeadLetter
 from schemas.payment import PaymentEvent
 from schemas.processing import TimerFired
-from schemas.settlement import Settlement
+from schemas.settlement import MismatchResolved, Settlement
 from schemas.times import Micros
 from schemas.topics import DEAD_LETTERS, EVENTS, SETTLEMENTS
 from sinks.postgres import OffsetsMoved, Progress, ReadModelUnavailable, ReadModelWriter
@@ -337,3 +337,31 @@ def test_settlements_become_rows_beside_events(run: Callable[..., Log], database
     (letter,) = [decode(item.value) for item in log.committed if isinstance(item, Produce) and item.value]
     assert isinstance(letter, DeadLetter)
     assert (letter.topic, letter.offset, letter.cause) == (SETTLEMENTS.name, 1, "key_mismatch")
+
+
+def test_a_persons_word_becomes_a_row_and_one_that_nobody_can_have_said_a_dead_letter(
+    run: Callable[..., Log], database: psycopg.Connection
+) -> None:
+    said = MismatchResolved(
+        settlement_id=TransactionId("tx_" + "5" * 32),
+        payment_intent_id=id_of("a"),
+        processor="cardnet",
+        outcome="amount",
+        evidence="their books, by mail",
+        actor_id="ada",
+        at=NOW,
+    )
+    words = [said, replace(said, evidence="x" * 2_049), replace(said, payment_intent_id=None, reference="r")]
+    given = [
+        (id_of("a"), Received(id_of("a"), SETTLEMENTS.name, 0, offset, word, encode(word)))
+        for offset, word in enumerate(words)
+    ]
+    log = run(Source([*given]))
+    assert rows(database, "SELECT settlement_id, actor_id, evidence FROM mismatch_resolutions") == [
+        (said.settlement_id, "ada", "their books, by mail")
+    ]
+    letters = [decode(item.value) for item in log.committed if isinstance(item, Produce) and item.value]
+    assert [(one.offset, one.cause, one.detail) for one in letters if isinstance(one, DeadLetter)] == [
+        (1, "invalid_resolution", "evidence"),
+        (2, "key_mismatch", "MismatchResolved"),
+    ]

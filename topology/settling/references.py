@@ -8,7 +8,7 @@ by the processor's reference, under which no capture waits; the read model then 
 from __future__ import annotations
 
 from schemas.identifiers import TransactionId, settlement_id
-from schemas.settlement import Capture, Settlement, SettlementLine
+from schemas.settlement import Capture, MismatchResolved, Settlement, SettlementLine
 
 __all__ = ["key_of", "key_of_settlement", "reference_of", "settlement_id_of"]
 
@@ -24,11 +24,14 @@ def key_of(record: Capture | SettlementLine) -> str:
     return f"{record.processor}:{reference}"
 
 
-def key_of_settlement(settlement: Settlement) -> str:
-    """The key in payments.settlements: the intent, else `unmatched:reference`."""
-    if settlement.payment_intent_id is not None:
-        return settlement.payment_intent_id
-    return f"unmatched:{settlement.reference}"
+def key_of_settlement(record: Settlement | MismatchResolved) -> str:
+    """The key in payments.settlements: the intent, else `unmatched:reference`.
+
+    A person's word about a settlement has the settlement's key, and so lies behind it in the same partition.
+    """
+    if record.payment_intent_id is not None:
+        return record.payment_intent_id
+    return f"unmatched:{record.reference}"
 
 
 def settlement_id_of(line: SettlementLine) -> TransactionId:

@@ -1,7 +1,8 @@
 -- What became of captures in settlement, and of lines that no capture was found for: payments.settlements, row by row.
 --
--- Partitioned by the month in which it was decided, so that old months can be detached whole. A payment is settled
--- after it was created, so whoever asks for those of one payment need not look at months before that.
+-- Settlements are partitioned by the month in which they were decided, so that old months can be detached whole. A
+-- payment is settled after it was created, so whoever asks for those of one payment need not look at months before that.
+-- What persons say of mismatches is little, and is one table.
 
 SET LOCAL ROLE paystream_owner;
 
@@ -41,20 +42,35 @@ CREATE INDEX settlements_that_mismatch ON settlements (at) WHERE outcome NOT IN 
 CREATE INDEX captures_by_processor_reference ON transactions (processor_reference)
     WHERE type = 'capture' AND processor_reference IS NOT NULL;
 
+-- The fields of the record MismatchResolved: who explained a mismatch, how, and when. Only the first word stays.
+CREATE TABLE mismatch_resolutions (
+    settlement_id         text COLLATE "C" PRIMARY KEY,
+    payment_intent_id     text COLLATE "C",
+    reference             text COLLATE "C",
+    processor             text COLLATE "C" NOT NULL,
+    outcome               text COLLATE "C" NOT NULL,
+    evidence              text NOT NULL,
+    actor_id              text NOT NULL,
+    at                    timestamptz NOT NULL
+);
+
 -- Every mismatch by its name. A line that came after all resolves what was missing at the processor; everything else
--- is for a person.
+-- is for a person, and that too where one knows better.
 CREATE VIEW reconciliation_mismatches AS
 SELECT mismatch.outcome AS name, mismatch.at AS found_at, mismatch.id, mismatch.payment_intent_id,
        mismatch.transaction_id, mismatch.processor, mismatch.processor_reference, mismatch.reference,
        mismatch.settlement_date, mismatch.capture_amount_minor, mismatch.capture_currency, mismatch.gross_minor,
        mismatch.currency, mismatch.fee_minor, mismatch.net_minor, mismatch.payout_currency, mismatch.file_sequence,
-       mismatch.file_hash, mismatch.line_number,
-       (SELECT min(resolving.at) FROM settlements AS resolving
-        WHERE mismatch.outcome = 'missing_at_processor'
-          AND resolving.payment_intent_id = mismatch.payment_intent_id
-          AND resolving.transaction_id = mismatch.transaction_id
-          AND resolving.outcome IN ('settled', 'amount', 'currency')) AS resolved_at
+       mismatch.file_hash, mismatch.line_number, mismatch.imported_at, mismatch.booked_at,
+       least(word.at,
+             (SELECT min(resolving.at) FROM settlements AS resolving
+              WHERE mismatch.outcome = 'missing_at_processor'
+                AND resolving.payment_intent_id = mismatch.payment_intent_id
+                AND resolving.transaction_id = mismatch.transaction_id
+                AND resolving.outcome IN ('settled', 'amount', 'currency'))) AS resolved_at,
+       word.actor_id AS resolved_by, word.evidence AS evidence
 FROM settlements AS mismatch
+LEFT JOIN mismatch_resolutions AS word ON word.settlement_id = mismatch.id
 WHERE mismatch.outcome NOT IN ('settled', 'unmatched_kind');
 
 -- As before, and for settlements as well, which nobody updates.
@@ -81,6 +97,6 @@ BEGIN
 END
 $$;
 
-GRANT SELECT ON settlements, reconciliation_mismatches TO paystream_reader;
-GRANT SELECT, INSERT ON settlements TO paystream_writer;
+GRANT SELECT ON settlements, mismatch_resolutions, reconciliation_mismatches TO paystream_reader;
+GRANT SELECT, INSERT ON settlements, mismatch_resolutions TO paystream_writer;
 GRANT SELECT ON reconciliation_mismatches TO paystream_writer;

@@ -15,7 +15,8 @@ __all__ = ["empty_read_model"]
 # The owner can take the audit log's trigger away; nobody else can.
 _EMPTY = """
     ALTER TABLE audit_log DISABLE TRIGGER append_only;
-    TRUNCATE payment_intent_ids, payment_intents, transactions, audit_log, settlements, read_model_progress;
+    TRUNCATE payment_intent_ids, payment_intents, transactions, audit_log, settlements, mismatch_resolutions,
+        read_model_progress;
     ALTER TABLE audit_log ENABLE ALWAYS TRIGGER append_only;
     DO $$
     DECLARE month_table regclass;

@@ -15,7 +15,15 @@ from tests.harness.stack import wait_for
 from tests.sinks.postgres.databases import empty_read_model
 from tests.sinks.postgres.payments import id_of, life, progress, rows
 
-TABLES = ("payment_intent_ids", "payment_intents", "transactions", "audit_log", "settlements", "read_model_progress")
+TABLES = (
+    "payment_intent_ids",
+    "payment_intents",
+    "transactions",
+    "audit_log",
+    "settlements",
+    "mismatch_resolutions",
+    "read_model_progress",
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +99,7 @@ def test_the_sink_writes_and_makes_months_as_a_member_of_writer(
         *[f"TRUNCATE {table}" for table in TABLES],
         "UPDATE audit_log SET cause = ''",
         "UPDATE payment_intent_ids SET created_at = now()",
+        "UPDATE mismatch_resolutions SET actor_id = 'mine'",
         "DROP TABLE audit_log",
         "ALTER TABLE audit_log DISABLE TRIGGER append_only",
         "CREATE TABLE mine ()",

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sinks.postgres import MigrationError, ReadModelUnavailable, migrate
 from sinks.postgres.columns import AUDIT_LOG, PAYMENT_INTENTS, TRANSACTIONS
 from sinks.postgres.migrate import DIRECTORY, migrations
-from sinks.postgres.settlement_columns import SETTLEMENTS
+from sinks.postgres.settlement_columns import MISMATCH_RESOLUTIONS, SETTLEMENTS
 
 NAMES = ["0001_roles", "0002_read_model", "0003_audit_log", "0004_settlements", "0005_open_transactions"]
 
@@ -53,6 +53,7 @@ def test_every_column_has_its_field(uri: str, database: psycopg.Connection) -> N
         "transactions": TRANSACTIONS,
         "audit_log": AUDIT_LOG,
         "settlements": SETTLEMENTS,
+        "mismatch_resolutions": MISMATCH_RESOLUTIONS,
     }.items():
         found = database.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", (table,))
         assert {name for (name,) in found} == {column.name for column in columns}

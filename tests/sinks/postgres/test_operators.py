@@ -19,7 +19,7 @@ from sinks.postgres.operators import _OPEN as OPEN
 from sinks.postgres.operators import _OWNER as OWNER
 from sinks.postgres.operators import OperatorReadModel, Selection, _parameters
 from tests.sinks.postgres.payments import id_of, life
-from tests.sinks.postgres.test_settlements import LATER, UNMATCHED, settlement
+from tests.sinks.postgres.test_settlements import CAPTURE, LATER, UNMATCHED, explained, line, settlement
 from tests.topology.domain.script import START, Payment
 
 DAY = 86_400.0
@@ -156,6 +156,45 @@ def test_a_mismatch_is_listed_until_a_late_line_resolves_it(writer: ReadModelWri
     shown = model.payment(id_of("a"))
     assert shown is not None
     assert [(one.outcome, one.resolved_at) for one in shown.mismatches] == [("missing_at_processor", resolved_at)]
+
+
+def test_new_mismatches_come_first_however_many_lie_there(writer: ReadModelWriter, model: OperatorReadModel) -> None:
+    found = [settlement("amount", line(number), at=later(LATER, seconds=number)) for number in range(1, 6)]
+    writer.write(life("a"), progress=[], settlements=found)
+    wanted = dataclasses.replace(ALL, opened_before=later(LATER, seconds=DAY), limit=2)
+    assert [one.line_number for one in model.mismatches(wanted)] == [5, 4]
+    older = dataclasses.replace(wanted, opened_before=later(LATER, seconds=3))
+    assert [one.line_number for one in model.mismatches(older)] == [3, 2]
+
+
+def test_one_mismatch_with_what_both_sides_say(writer: ReadModelWriter, model: OperatorReadModel) -> None:
+    less = settlement("amount", line(2, amount_minor=1_500))
+    writer.write(life("a"), progress=[], settlements=[less, UNMATCHED, settlement()])
+    identifier = explained(less).settlement_id
+    one = model.mismatch(identifier)
+    assert one is not None
+    assert (one.id, one.outcome, one.reference, one.transaction_id) == (identifier, "amount", CAPTURE, CAPTURE)
+    assert (one.capture_amount_minor, one.capture_currency) == (1_999, "usd")
+    assert (one.line_amount_minor, one.line_currency, one.file_sequence, one.line_number) == (1_500, "usd", 7, 2)
+    unmatched = model.mismatch(explained(UNMATCHED).settlement_id)
+    assert unmatched is not None
+    assert (unmatched.payment_intent_id, unmatched.reference, unmatched.capture_amount_minor) == (
+        None,
+        "cn_capture",
+        None,
+    )
+    assert model.mismatch(explained(settlement()).settlement_id) is None, "what is settled is no mismatch"
+    assert model.mismatch(TransactionId("tx_" + "0" * 32)) is None
+
+
+def test_what_a_person_explained_is_listed_on_demand(writer: ReadModelWriter, model: OperatorReadModel) -> None:
+    said = explained(UNMATCHED, "a \ue000 of theirs")
+    writer.write([], progress=[], settlements=[UNMATCHED], resolutions=[said])
+    wanted = dataclasses.replace(ALL, opened_before=later(LATER, seconds=DAY))
+    assert model.mismatches(wanted) == []
+    (one,) = model.mismatches(dataclasses.replace(wanted, with_resolved=True))
+    assert (one.resolved_at, one.resolved_by, one.evidence) == (said.at, "ada", "a \ue000 of theirs")
+    assert one == model.mismatch(said.settlement_id)
 
 
 def test_nothing_was_found_where_settlement_has_no_table(uri: str, model: OperatorReadModel) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
 from schemas.payment import PaymentEvent
-from schemas.settlement import Settlement
+from schemas.settlement import MismatchResolved, Settlement
 from schemas.times import Micros, later
 from sinks.postgres import (
     EventRefused,
@@ -42,7 +42,12 @@ class Recorder(ReadModelWriter):
         return {0: Position(next_offset=10, watermark=A_MINUTE_AGO), 1: Position(next_offset=0, watermark=Micros(0))}
 
     def write(
-        self, events: Sequence[PaymentEvent], *, progress: Sequence[Progress], settlements: Sequence[Settlement] = ()
+        self,
+        events: Sequence[PaymentEvent],
+        *,
+        progress: Sequence[Progress],
+        settlements: Sequence[Settlement] = (),
+        resolutions: Sequence[MismatchResolved] = (),
     ) -> None:
         if self.fails_with is not None:
             raise self.fails_with

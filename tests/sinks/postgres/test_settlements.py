@@ -6,13 +6,15 @@ import asyncio
 
 import psycopg
 from msgspec.structs import replace
+from prometheus_client import REGISTRY
 
-from schemas.identifiers import transaction_id
+from schemas.identifiers import TransactionId, transaction_id
 from schemas.payment import PaymentEvent, PaymentIntent, PaymentIntentStatus, Transaction, TransactionStatus
 from schemas.payment import TransactionType as Type
-from schemas.settlement import Settlement, SettlementLine
+from schemas.settlement import MismatchResolved, Settlement, SettlementLine
 from schemas.times import Micros, later
 from sinks.postgres import Placed, Projection, ReadModel, ReadModelWriter
+from sinks.postgres.settlement_columns import id_of_settlement
 from tests.sinks.postgres.payments import NOVEMBER, id_of, life, rows
 
 INTENT = id_of("a")
@@ -96,6 +98,20 @@ UNMATCHED = replace(
     capture_currency=None,
     reference="cn_capture",
 )
+
+
+def explained(found: Settlement, evidence: str = "their books, by mail", *, by: str = "ada") -> MismatchResolved:
+    """A person's word about a mismatch, a day after all else."""
+    return MismatchResolved(
+        settlement_id=TransactionId(id_of_settlement(found)),
+        payment_intent_id=found.payment_intent_id,
+        reference=found.reference,
+        processor=found.processor,
+        outcome=found.outcome,
+        evidence=evidence,
+        actor_id=by,
+        at=later(LATER, seconds=2 * 86_400),
+    )
 
 
 def shown(uri: str) -> PaymentIntent:
@@ -222,6 +238,76 @@ class TestMismatches:
         assert rows(database, self.MISMATCHES) == [("missing_at_processor", CAPTURE, False)]
         writer.write([], progress=[], settlements=[settlement(at=later(LATER, seconds=86_400))])
         assert rows(database, self.MISMATCHES) == [("missing_at_processor", CAPTURE, True)]
+
+
+RESOLUTIONS = "SELECT name, resolved_by, evidence FROM reconciliation_mismatches ORDER BY name"
+
+
+class TestExplaining:
+    def test_a_word_resolves_any_mismatch_and_no_other(
+        self, uri: str, writer: ReadModelWriter, database: psycopg.Connection
+    ) -> None:
+        twice, missing = settlement("settled_twice", line(2)), settlement("missing_at_processor")
+        writer.write([*life("a"), captured()], progress=[], settlements=[twice, missing, UNMATCHED])
+        before = shown(uri)
+        for found in (twice, missing, UNMATCHED):
+            assert (found.outcome, None, None) in rows(database, RESOLUTIONS)
+            writer.write([], progress=[], resolutions=[explained(found)])
+            assert (found.outcome, "ada", "their books, by mail") in rows(database, RESOLUTIONS)
+        statement = "SELECT DISTINCT resolved_at FROM reconciliation_mismatches"
+        assert rows(database, statement) == [(_time(database, explained(twice).at),)]
+        assert shown(uri) == before, "what the processor's file said stays said"
+
+    def test_the_first_word_stays(self, writer: ReadModelWriter, database: psycopg.Connection) -> None:
+        first, second = explained(UNMATCHED, "a refund of theirs"), explained(UNMATCHED, by="grace")
+        writer.write([], progress=[], settlements=[UNMATCHED], resolutions=[first, second])
+        writer.write([], progress=[], resolutions=[second, first])
+        assert rows(database, RESOLUTIONS) == [("missing_here", "ada", "a refund of theirs")]
+
+    def test_a_line_that_came_before_or_after_it_changes_the_moment_only(
+        self, writer: ReadModelWriter, database: psycopg.Connection
+    ) -> None:
+        missing, late = settlement("missing_at_processor"), later(LATER, seconds=86_400)
+        writer.write([], progress=[], settlements=[missing], resolutions=[explained(missing)])
+        writer.write([], progress=[], settlements=[settlement(at=late)])
+        statement = "SELECT resolved_at, resolved_by FROM reconciliation_mismatches"
+        assert rows(database, statement) == [(_time(database, late), "ada")]
+
+    def test_every_field_has_its_value(self, writer: ReadModelWriter, database: psycopg.Connection) -> None:
+        said = explained(settlement("amount"))
+        writer.write([], progress=[], resolutions=[said])
+        statement = (
+            "SELECT settlement_id, payment_intent_id, reference, processor, outcome, evidence, actor_id, at"
+            " FROM mismatch_resolutions"
+        )
+        assert rows(database, statement) == [
+            (
+                said.settlement_id,
+                INTENT,
+                CAPTURE,
+                "cardnet",
+                "amount",
+                "their books, by mail",
+                "ada",
+                _time(database, said.at),
+            )
+        ]
+
+    def test_it_is_counted_by_the_name_of_the_mismatch(self, writer: ReadModelWriter) -> None:
+        def counted() -> float:
+            name = "paystream_mismatches_resolved_total"
+            return REGISTRY.get_sample_value(name, {"processor": "cardnet", "outcome": "missing_here"}) or 0.0
+
+        place = ("payments.settlements", 2)
+        projection = Projection(writer)
+        projection.load([place])
+        before = counted()
+        placed = [
+            Placed(topic=place[0], partition=2, offset=0, event=UNMATCHED),
+            Placed(topic=place[0], partition=2, offset=1, event=explained(UNMATCHED)),
+        ]
+        projection.write(placed, positions={place: 2}, ends={}, record_times={})
+        assert counted() == before + 1
 
 
 def _time(database: psycopg.Connection, at: Micros) -> object:

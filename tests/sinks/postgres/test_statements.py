@@ -9,10 +9,10 @@ import pytest
 
 from sinks.postgres.columns import AUDIT_LOG, PAYMENT_INTENTS, TRANSACTIONS, Column
 from sinks.postgres.migrate import migrations
-from sinks.postgres.operators import _MISMATCHES as MISMATCHES
+from sinks.postgres.mismatches import MISMATCHES
 from sinks.postgres.operators import _OPEN as OPEN
 from sinks.postgres.reader import READ
-from sinks.postgres.settlement_columns import SETTLEMENTS
+from sinks.postgres.settlement_columns import MISMATCH_RESOLUTIONS, SETTLEMENTS
 from sinks.postgres.settlements import _FIND as FIND
 from sinks.postgres.settlements import _transaction as found_transaction
 
@@ -32,7 +32,7 @@ def columns_of_mismatches() -> list[str]:
         r"CREATE VIEW reconciliation_mismatches AS\nSELECT (.*?)\nFROM settlements AS mismatch", SCHEMA, re.S
     )
     assert found is not None
-    selected = re.sub(r"\(SELECT.*?\) AS ", "mismatch.that AS ", found[1], flags=re.DOTALL)
+    selected = re.sub(r"least\(.*?\)\) AS ", "mismatch.that AS ", found[1], flags=re.DOTALL)
     return [item.split(" AS ")[-1].strip().removeprefix("mismatch.") for item in selected.split(",")]
 
 
@@ -48,6 +48,7 @@ def named(statement: str, alias: str) -> set[str]:
         ("transactions", TRANSACTIONS),
         ("audit_log", AUDIT_LOG),
         ("settlements", SETTLEMENTS),
+        ("mismatch_resolutions", MISMATCH_RESOLUTIONS),
     ],
 )
 def test_a_table_has_the_columns_that_are_written(table: str, columns: tuple[Column, ...]) -> None:
@@ -61,7 +62,7 @@ def test_no_name_is_made_twice() -> None:
 
 
 def test_mismatches_are_read_under_the_names_that_the_view_gives_them() -> None:
-    assert {"name", "found_at", "resolved_at"} <= set(columns_of_mismatches())
+    assert {"name", "found_at", "resolved_at", "resolved_by"} <= set(columns_of_mismatches())
     assert named(MISMATCHES, "found") <= set(columns_of_mismatches())
 
 

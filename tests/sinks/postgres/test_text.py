@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.postgres.text import restored_json, storable, storable_json
+from sinks.postgres.text import restored, restored_json, storable, storable_json
 
 _NASTY = st.text(st.sampled_from(["\x00", "\ue000", "0", "1", "\\", "u", '"', "a", "é", "\u0001"]))
 
@@ -29,5 +29,6 @@ def test_json_comes_back_as_it_was(pairs: dict[str, str]) -> None:
 
 @given(_NASTY)
 def test_a_text_column_comes_back_as_it_was(text: str) -> None:
+    assert restored(storable(text)) == text
     # PostgreSQL makes a JSON document of the column.
     assert msgspec.json.decode(restored_json(msgspec.json.encode(storable(text)).decode())) == text
