@@ -186,9 +186,11 @@ class Player:
         wait_for(condition, what=what, within_seconds=_PATIENCE_SECONDS)
 
     def _booked(self, kind: str) -> Status | None:
-        """As what the network has the latest Transaction of that type in its books."""
-        reference = self.latest(kind).id
-        return next((booked.status for booked in self.stage.ledger() if booked.reference == reference), None)
+        """As what the network has the latest Transaction of that type in its books; it may not be in the log yet."""
+        known = _latest(self.events(), kind)
+        if known is None:
+            return None
+        return next((booked.status for booked in self.stage.ledger() if booked.reference == known.id), None)
 
     def _end(self) -> None:
         """Wait until the payment has ended as the row says; it is told how it ended instead."""

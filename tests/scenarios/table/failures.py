@@ -65,7 +65,8 @@ CRASH = Phase(
     title="Processing crashes between committing the in-flight entry and calling", one_by_one=True,
     rows=(
         http("crash before the call", PAID, SUCCEEDED,
-             "crash before call", "pay", "until restarted flow-processing", "next", asked=1),
+             # The next row's crash must not cut this one's call short: it would be made once more.
+             "crash before call", "pay", "until restarted flow-processing", "until succeeded", "next", asked=1),
         iso("crash before the call", IN_DOUBT, RPM,
             "crash before call", "pay", "until restarted flow-processing", "next"),
     ),
