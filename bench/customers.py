@@ -19,6 +19,9 @@ from sandbox.routed import RoutedMerchant
 __all__ = ["Load", "UnexpectedAnswer", "drive"]
 
 _ATTEMPTS_MAX = 3
+_CARD, _LATE_CARD = "tok_visa", "tok_arrivesLate"
+# One payment in so many begins with a card whose request is still on its way when everybody has given up on it.
+_LATE_EVERY, _LATE_AT = 50, 25
 _WAIT_SECONDS = 5
 _ANSWER_SECONDS = 40.0
 _PATIENCE_SECONDS = 120.0
@@ -63,7 +66,8 @@ class Customer:
             if status != "requires_payment_method":
                 break
             self._load.attempts += 1
-            answer = await self._ask(f"{path}/transaction", f"{key}-{attempt}", {"payment_method": "tok_visa"})
+            card = _LATE_CARD if attempt == 0 and number % _LATE_EVERY == _LATE_AT else _CARD
+            answer = await self._ask(f"{path}/transaction", f"{key}-{attempt}", {"payment_method": card})
             # Nobody knows yet: the customer goes home, and Paystream finds out.
             status = str(_intent_in(answer).get("status"))
         if manual and status == "requires_capture":

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from sandbox.card_network.booking import HOLD_SECONDS, Booking, Kind, Status, rfc3339
+from sandbox.card_network.booking import HOLD_SECONDS, Booking, Code, Kind, Status, rfc3339
 from sandbox.card_network.ledger import LedgerRow
 
-__all__ = ["answer", "capabilities", "challenge_url", "ledger_json"]
+__all__ = ["answer", "capabilities", "challenge_url", "ledger_json", "stray"]
 
 
 def answer(booking: Booking, *, public_url: str) -> dict[str, object]:
@@ -33,6 +33,17 @@ def answer(booking: Booking, *, public_url: str) -> dict[str, object]:
         if booking.capture_before_micros is not None:
             told["capture_before"] = rfc3339(booking.capture_before_micros)
     return told
+
+
+def stray(booking: Booking) -> dict[str, object]:
+    """A decline that belongs to a request that nobody has made: whoever takes it for their own ends otherwise."""
+    return {
+        "reference": "tx_of_nobody",
+        "type": booking.kind,
+        "status": Status.declined,
+        "code": Code.card_declined,
+        "decline_code": "generic_decline",
+    }
 
 
 def challenge_url(booking: Booking, *, public_url: str) -> str:

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sandbox.card_network import challenge_page
-from sandbox.card_network.answers import answer, capabilities, ledger_json
+from sandbox.card_network.answers import answer, capabilities, ledger_json, stray
 from sandbox.card_network.booking import Booking, Status, rfc3339
 from sandbox.card_network.cards import Delivery
 from sandbox.card_network.delivery import HangingResponse, ResetResponse, TwiceResponse, pause
@@ -144,7 +144,7 @@ class _Api:
         told = answer(reply.booking, public_url=self._public_url)
         if reply.delivery is Delivery.stray:
             # One answer to a request over HTTP: it is the one of somebody else.
-            told["reference"] = "tx_of_nobody"
+            told = stray(reply.booking)
         body = msgspec.json.encode(told)
         response_type = TwiceResponse if reply.delivery is Delivery.twice else Response
         return response_type(body, media_type="application/json")

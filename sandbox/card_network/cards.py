@@ -32,7 +32,7 @@ class Arrival(StrEnum):
 
 
 class Delivery(StrEnum):
-    """How the answer goes back to the caller; `stray`: with an answer that belongs to nobody's request."""
+    """How the answer goes back to the caller; `stray`: with a decline that belongs to nobody's request."""
 
     at_once = "at_once"
     slow = "slow"

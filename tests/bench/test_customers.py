@@ -23,6 +23,7 @@ class Shop:
 
     def __init__(self, *attempts: str) -> None:
         self.asked: defaultdict[str, list[str]] = defaultdict(list)
+        self.cards: defaultdict[str, list[str]] = defaultdict(list)
         self.bodies: list[dict[str, Any]] = []
         self.keys: Counter[str] = Counter()
         self._attempts = attempts
@@ -42,6 +43,7 @@ class Shop:
         self.asked[intent].append(said)
         if said != "pay":
             return web.json_response({"id": "tx_1"}, status=201)
+        self.cards[intent].append(str(body["payment_method"]))
         how = self._attempts[min(self._made[intent], len(self._attempts) - 1)]
         self._made[intent] += 1
         if how == "202":
@@ -87,6 +89,17 @@ def test_an_attempt_that_came_to_nothing_is_followed_by_another_and_doubt_is_not
     assert shop.asked["2"] == ["pay", "pay"]
     again = Shop("requires_payment_method")
     assert driven(again, payments=1).attempts == 3
+
+
+def test_some_requests_arrive_late_by_each_protocol_and_are_followed_by_another_card() -> None:
+    shop = Shop("requires_payment_method", "202")
+    driven(shop, payments=100)
+    late = {int(number) for number, cards in shop.cards.items() if cards[0] == "tok_arrivesLate"}
+    # By tens, the payments go to the one protocol and the other.
+    assert late == {25, 75}
+    assert {number // 10 % len(MERCHANTS) for number in late} == {0, 1}
+    assert shop.cards["25"] == ["tok_arrivesLate", "tok_visa"]
+    assert shop.cards["24"] == ["tok_visa", "tok_visa"]
 
 
 def test_a_refusal_for_no_reason_ends_the_run() -> None:

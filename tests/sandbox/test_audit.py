@@ -9,11 +9,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from sandbox.audit import Booked, Promise, audit, by_payment, ledger_of
+from sandbox.audit import NOT_SENT, Booked, Promise, audit, by_payment, doubted_in, ledger_of, resolved_in
 from sandbox.card_network.booking import Hold, Kind, Status
-from schemas.identifiers import MerchantId, PaymentIntentId, TransactionId
+from schemas.identifiers import EventId, MerchantId, PaymentIntentId, TransactionId
 from schemas.payment import (
+    Actor,
+    ActorType,
     CaptureMethod,
+    PaymentEvent,
     PaymentIntent,
     PaymentIntentStatus,
     Transaction,
@@ -21,7 +24,8 @@ from schemas.payment import (
     TransactionType,
     VoidReason,
 )
-from schemas.times import Micros
+from schemas.times import Micros, from_datetime
+from topology.processors import Cause
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 A, C, V = (TransactionId(f"tx_{letter}") for letter in "acv")
@@ -37,7 +41,7 @@ def transaction(id_: TransactionId, kind: str, status: str, **more: Any) -> Tran
         currency="usd",
         processor="cardnet",
         authorization_id=of,
-        created_at=Micros(1),
+        created_at=from_datetime(NOW),
         **more,
     )
 
@@ -86,6 +90,7 @@ IN_DOUBT = (
     transaction(A, "authorization", "failed", code="outcome_unknown"),
     transaction(V, "void", "succeeded", void_reason=VoidReason.doubt),
 )
+DECLINED = transaction(A, "authorization", "declined", code="card_declined")
 VOIDED_THERE = (booked(A, "authorization", hold="voided"), booked(V, "void"))
 
 
@@ -104,6 +109,39 @@ def broken(intent: PaymentIntent, *bookings: Booked, now: datetime = NOW, **more
         (payment("requires_payment_method", *IN_DOUBT), (booked(V, "void", amount_minor=None),)),
         # Never sent, and so in nobody's books.
         (payment("requires_payment_method", transaction(A, "authorization", "failed", code="no_connection")), ()),
+        (payment("requires_payment_method", DECLINED), (booked(A, "authorization", "declined", hold="none"),)),
+        (
+            payment(
+                "requires_payment_method",
+                transaction(A, "authorization", "declined", code="amount_not_approved"),
+                transaction(V, "void", "succeeded", void_reason=VoidReason.amount_not_approved),
+            ),
+            (booked(A, "authorization", hold="voided", amount_minor=500), booked(V, "void", amount_minor=500)),
+        ),
+        # There is nothing to void, says the network, for it had declined.
+        (
+            payment(
+                "requires_payment_method", IN_DOUBT[0], transaction(V, "void", "failed", code="invalid_transaction")
+            ),
+            (booked(A, "authorization", "declined", hold="none"), booked(V, "void", "declined")),
+        ),
+        # A challenge that was canceled, and one that nobody passed.
+        (
+            payment(
+                "canceled",
+                transaction(A, "authorization", "canceled", code="canceled"),
+                transaction(V, "void", "succeeded", void_reason=VoidReason.cancel),
+            ),
+            (booked(A, "authorization", "declined", hold="voided"), booked(V, "void")),
+        ),
+        (
+            payment(
+                "requires_payment_method",
+                transaction(A, "authorization", "expired", code="challenge_timeout"),
+                transaction(V, "void", "succeeded", void_reason=VoidReason.challenge_timeout),
+            ),
+            (booked(A, "authorization", "declined", hold="voided"), booked(V, "void")),
+        ),
         # The bank let go of the money without a word, and said so to the capture.
         (
             payment("canceled", AUTHORIZED, transaction(C, "capture", "failed", code="authorization_expired")),
@@ -111,7 +149,7 @@ def broken(intent: PaymentIntent, *bookings: Booked, now: datetime = NOW, **more
         ),
         # The hold has run out, and nobody needs to release it.
         (
-            payment("canceled", AUTHORIZED, transaction(V, "void", "expired", void_reason=VoidReason.cancel)),
+            payment("canceled", AUTHORIZED, transaction(V, "void", "expired", code="hold_ended")),
             (booked(A, "authorization", hold="held", capture_before=NOW - timedelta(days=1)),),
         ),
     ],
@@ -142,6 +180,78 @@ def test_a_failure_wants_the_networks_word() -> None:
     assert broken(intent, gone, resolved={C}) == set()
 
 
+def test_lost_requests_are_no_evidence() -> None:
+    """The books know as little of what was lost on its way as of what was never sent."""
+    lost = [
+        payment("requires_payment_method", IN_DOUBT[0]),
+        payment("requires_payment_method", DECLINED),
+        payment("requires_payment_method", transaction(A, "authorization", "declined", code="declined")),
+        payment("canceled", transaction(A, "authorization", "canceled", code="canceled")),
+        payment("requires_payment_method", transaction(A, "authorization", "expired", code="challenge_timeout")),
+    ]
+    assert [broken(intent) for intent in lost] == [{Promise.failed_without_evidence}] * len(lost)
+    held = booked(A, "authorization", hold="dropped")
+    ended = [
+        payment("canceled", AUTHORIZED, transaction(C, "capture", "declined", code="card_declined")),
+        payment("canceled", AUTHORIZED, transaction(V, "void", "canceled", code="canceled")),
+    ]
+    assert [broken(intent, held) for intent in ended] == [{Promise.failed_without_evidence}] * len(ended)
+
+
+def test_what_was_ever_in_doubt_was_not_unsent() -> None:
+    unsent = payment("requires_payment_method", transaction(A, "authorization", "failed", code="no_connection"))
+    assert broken(unsent) == set()
+    assert broken(unsent, doubted={A}) == {Promise.failed_without_evidence}
+    assert broken(unsent, booked(A, "authorization", "declined", hold="none")) == {Promise.failed_without_evidence}
+
+
+def test_the_codes_of_what_was_not_sent_are_those_of_the_port() -> None:
+    learnt_nothing = {"restarted", "timed_out", "connection_broken", "unknown_code", "outcome_unknown"}
+    assert not NOT_SENT & learnt_nothing
+    assert set(Cause) >= NOT_SENT - {"not_sent", "payment_method_unusable"}
+
+
+def test_an_approval_over_another_amount_is_declined_by_its_void() -> None:
+    other = transaction(A, "authorization", "declined", code="amount_not_approved")
+    void = transaction(V, "void", "succeeded", void_reason=VoidReason.amount_not_approved)
+    over_half, voided = booked(A, "authorization", hold="voided", amount_minor=500), booked(V, "void", amount_minor=500)
+    intent = payment("requires_payment_method", other, void)
+    assert broken(payment("requires_payment_method", other), over_half) == {Promise.failed_without_evidence}
+    assert broken(intent, replace(over_half, amount_minor=1_000), voided) == {Promise.failed_without_evidence}
+
+
+def test_the_end_of_the_longest_hold_is_evidence_once_it_has_come() -> None:
+    ended = payment("requires_payment_method", transaction(A, "authorization", "expired", code="hold_ended"))
+    assert broken(ended, now=NOW + timedelta(days=6)) == {Promise.failed_without_evidence}
+    assert broken(ended, now=NOW + timedelta(days=8)) == set()
+    void = transaction(V, "void", "expired", code="hold_ended", void_reason=VoidReason.doubt)
+    in_doubt = payment("requires_payment_method", IN_DOUBT[0], void)
+    assert broken(in_doubt, now=NOW + timedelta(days=6)) == {Promise.failed_without_evidence}
+    assert broken(in_doubt, now=NOW + timedelta(days=8)) == set()
+
+
+def test_the_events_say_who_decided_and_what_was_in_doubt() -> None:
+    def event(intent: PaymentIntent, actor: ActorType) -> PaymentEvent:
+        return PaymentEvent(
+            id=EventId("evt_1"),
+            sequence=1,
+            type="transaction.completed",
+            at=Micros(1),
+            cause="",
+            actor=Actor(type=actor, id="ada"),
+            payment_intent=intent,
+            transaction=intent.transactions[-1],
+        )
+
+    events = [
+        event(payment("processing", AUTHORIZED, transaction(C, "capture", "pending")), ActorType.processor),
+        event(PAID, ActorType.operator),
+    ]
+    assert doubted_in(events) == {C}
+    assert resolved_in(events[:1]) == set()
+    assert resolved_in(events) == {C}
+
+
 def test_an_authorization_in_doubt_wants_its_void_in_the_books() -> None:
     intent = payment("requires_payment_method", *IN_DOUBT)
     assert broken(intent) == {Promise.failed_without_evidence, Promise.not_in_their_books}
@@ -162,8 +272,8 @@ def test_what_they_booked_is_in_ours() -> None:
 
 def test_a_hold_is_for_somebody() -> None:
     held = booked(A, "authorization", hold="held")
-    declined = payment("requires_payment_method", transaction(A, "authorization", "declined"))
-    assert broken(declined, held) == {Promise.held_for_nobody}
+    declined = payment("requires_payment_method", DECLINED)
+    assert broken(declined, held) == {Promise.held_for_nobody, Promise.failed_without_evidence}
     assert broken(HELD, replace(held, amount_minor=400)) == {Promise.other_amount}
     assert broken(HELD) == {Promise.not_in_their_books}
 

@@ -47,6 +47,8 @@ def _cells(row: Row) -> Sequence[str]:
     named = [*row.history]
     if row.processor is not None:
         named.append(f"(at `{row.processor}`)")
+    if row.asked is not None:
+        named.append(f"(the network was asked {_times(row.asked)} for the authorization)")
     if row.also:
         named.append(f"with {', '.join(f'`{name}`' for name in row.also)} in the log")
     if row.settlements:
@@ -58,6 +60,10 @@ def _cells(row: Row) -> Sequence[str]:
     name = row.name.removesuffix(" (HTTP)").removesuffix(" (ISO)")
     card = f"`{row.card}`{', manual' if row.capture_method == 'manual' else ''}"
     return (name, PROTOCOLS[row.route], card, "; ".join(done), "<br/>".join(named) or "none", f"`{row.status}`")
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _faults(faults: object) -> str:

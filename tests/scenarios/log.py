@@ -11,11 +11,10 @@ from typing import Self
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.codec import decode
-from schemas.identifiers import TransactionId
-from schemas.payment import ActorType, PaymentEvent
+from schemas.payment import PaymentEvent
 from schemas.topics import EVENTS
 
-__all__ = ["EventLog", "resolved_in"]
+__all__ = ["EventLog"]
 
 Events = Sequence[PaymentEvent]
 
@@ -55,6 +54,11 @@ class EventLog:
         with self._came:
             return tuple(self._events[intent])
 
+    def payments(self) -> Sequence[str]:
+        """All payments of which anything is in the log."""
+        with self._came:
+            return [intent for intent, events in self._events.items() if events]
+
     def wait_until(self, intent: str, holds: Callable[[Events], bool], *, within_seconds: float) -> bool:
         """Wait until this holds of a payment's events; whether it came to hold in time."""
         deadline = time.monotonic() + within_seconds
@@ -87,12 +91,3 @@ def _event_of(message: Message) -> PaymentEvent:
     event = decode(message.value() or b"")
     assert isinstance(event, PaymentEvent)
     return event
-
-
-def resolved_in(events: Events) -> frozenset[TransactionId]:
-    """The Transactions that a person has decided."""
-    return frozenset(
-        event.transaction.id
-        for event in events
-        if event.actor.type is ActorType.operator and event.transaction is not None
-    )

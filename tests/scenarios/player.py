@@ -5,52 +5,27 @@ Driven by `playbill`, each row on a thread of its own. Every wait has an end; wh
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 
-from schemas.payment import PaymentEvent, PaymentIntent, PaymentIntentStatus, Transaction, TransactionStatus
+from sandbox.card_network.booking import Status
+from schemas.payment import PaymentEvent, PaymentIntent, PaymentIntentStatus, Transaction
 from tests.harness.stack import wait_for
 from tests.scenarios import crash
 from tests.scenarios.rendezvous import Rendezvous
 from tests.scenarios.rows import Phase, Row, shown
 from tests.scenarios.stage import Stage
+from tests.scenarios.steps import TOGETHER
 
-__all__ = ["TOGETHER", "Player", "is_said", "is_step"]
+__all__ = ["Player", "is_said"]
 
-TOGETHER = "all: "
 _PATIENCE_SECONDS = 45.0
 _TOGETHER_SECONDS = 120.0
 _STATUSES = frozenset(PaymentIntentStatus)
 _DONE = (200, 201, 202)
-
-_TYPE = "(authorization|capture|void)"
-_REQUEST = r"(pay( tok_\w+)?|capture( \d+)?|void|cancel)( ! [a-z_]+)?"
-_STEP = re.compile(
-    "|".join(
-        (
-            _REQUEST,
-            r"challenge (complete|fail)( ! 409)?",
-            rf"until ({'|'.join(_STATUSES)})",
-            rf"until {_TYPE} ({'|'.join(TransactionStatus)})",
-            rf"until booked {_TYPE}",
-            r"until said [a-z_.]+",
-            r"until breaker open",
-            r"until restarted [a-z-]+",
-            rf"line (omit|double|change|add)( of ({_TYPE}|none))?( [a-z_]+=\S+)*",
-            rf"resolve {_TYPE} (approved|declined)",
-            r"create|crash before call|next|rush \d+|rest \d+",
-            r"all: faults off",
-            r"all: clock (\d+[smhd]|saturday)",
-            r"all: (restart|pause|resume) [a-z-]+",
-            r"all: cut [a-z0-9-]+ \d+",
-            r"all: import( today)?",
-        )
-    )
-)
 
 
 class Player:
@@ -126,6 +101,7 @@ class Player:
             "create": self._create,
             "rush": self._rush,
             "rest": lambda seconds: time.sleep(float(seconds)),
+            "unsettled": self._unsettled,
             "next": self.may_go_on.set,
         }
         others[verb](*words)
@@ -173,8 +149,12 @@ class Player:
 
     def _until(self, *words: str) -> None:
         match words:
-            case ("booked", kind):
-                self._wait_for(lambda: self._is_booked(kind), what=f"the network's booking of the {kind}")
+            case ("booked", *declined, kind):
+                self._wait_for(lambda: self._booked(kind) is not None, what=f"the network's booking of the {kind}")
+                # Not waited for: what was booked otherwise stays so.
+                assert not declined or self._booked(kind) is Status.declined, f"the network approved the {kind}"
+            case ("not_found", kind):
+                self._wait_for_event(lambda event: _was_not_found(_latest([event], kind)), what=f"a {kind} not found")
             case ("said", name):
                 self._wait_in_log(lambda events: any(is_said(name, event) for event in events), what=f"word of {name}")
             case ("breaker", "open"):
@@ -205,9 +185,12 @@ class Player:
     def _wait_for(self, condition: Callable[[], bool], *, what: str) -> None:
         wait_for(condition, what=what, within_seconds=_PATIENCE_SECONDS)
 
-    def _is_booked(self, kind: str) -> bool:
-        reference = self.latest(kind).id
-        return any(booked.reference == reference for booked in self.stage.ledger())
+    def _booked(self, kind: str) -> Status | None:
+        """As what the network has the latest Transaction of that type in its books; it may not be in the log yet."""
+        known = _latest(self.events(), kind)
+        if known is None:
+            return None
+        return next((booked.status for booked in self.stage.ledger() if booked.reference == known.id), None)
 
     def _end(self) -> None:
         """Wait until the payment has ended as the row says; it is told how it ended instead."""
@@ -249,6 +232,14 @@ class Player:
         word = ("--outcome", outcome, "--evidence", "their books, by telephone", "--operator", "ada", "--yes")
         self.stage.operate("reconcile", "resolve", self.latest(kind).id, *word)
 
+    def _unsettled(self, seconds: str) -> None:
+        """Nothing is known of a settlement, and nothing comes for so long."""
+        deadline = time.monotonic() + float(seconds)
+        while time.monotonic() < deadline:
+            told = self._shop.status(self.intent)["transactions"]
+            assert not [one for one in told if one["type"] == "settlement"], f"settled before its time: {told}"
+            time.sleep(1)
+
     def _rush(self, payments: str) -> None:
         """Other payments of the same merchant, all begun at once and not waited for."""
 
@@ -257,11 +248,6 @@ class Player:
             self._answered(self._shop.pay(intent, wait=None), "")
 
         list(self.stage.pool.map(pay, range(int(payments))))
-
-
-def is_step(text: str) -> bool:
-    """Whether a step is one that can be played."""
-    return _STEP.fullmatch(text) is not None
 
 
 def _latest(events: Sequence[PaymentEvent], kind: str) -> Transaction | None:
@@ -273,6 +259,10 @@ def _latest(events: Sequence[PaymentEvent], kind: str) -> Transaction | None:
 
 def _stands(transaction: Transaction | None, status: str) -> bool:
     return transaction is not None and transaction.status == status
+
+
+def _was_not_found(transaction: Transaction | None) -> bool:
+    return transaction is not None and transaction.lookups_not_found > 0
 
 
 def _history(intent: PaymentIntent) -> tuple[str, ...]:

@@ -9,16 +9,21 @@ A row's steps are sentences that `player` understands:
     challenge complete|fail   the customer at the bank's page; with `! 409` it is too late
     until STATUS              of the PaymentIntent, in the log
     until TYPE STATUS         of the latest Transaction of that type
+    until not_found TYPE      a look-up has not found the latest Transaction of that type
     until booked TYPE         the network has the latest Transaction of that type in its books
+    until booked declined TYPE    … and has refused it
     until said NAME           an event of that type, or by that timer or operator, is in the log
     until breaker open        processing holds back what would go to the first processor of the route
     until restarted NAME      another process runs under that name than when the row began
     line ACTION [of TYPE] …   an order for the settlement file: omit, double, change, add, with name=value
+    unsettled N               for N seconds nothing is said of the payment's settlement
     resolve TYPE OUTCOME      a person decides the latest Transaction of that type
     crash before call         processing dies between the commit of the next call's entry and the call
     rush N                    so many other payments of the same merchant at once
     rest N                    nothing for N seconds
     next                      of rows that are played one by one: the next may begin
+    all: clock BY             the test clock is put forward: 16m, 25h, 9d; saturday: to this time of a Saturday;
+                              wednesday -1h: to an hour before the cut-off of a Wednesday
     all: ACTION               once, when all rows of the phase that say so have come here (`stage`)
 """
 
@@ -63,6 +68,8 @@ class Row:
     also: tuple[str, ...] = ()
     processor: str | None = None
     """Where the authorization ended, if not at the first processor of the route."""
+    asked: int | None = None
+    """How often the network was asked for the authorization, where that matters."""
     settlements: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
     settled_on: str | None = None

@@ -162,7 +162,7 @@ class Stage:
     def _actions(self) -> Mapping[str, Callable[..., None]]:
         return {
             "faults": lambda _phase, _off: self.set_faults({}),
-            "clock": lambda _phase, by: self._advance(by),
+            "clock": lambda _phase, by, *hours: self._advance(by, *hours),
             "restart": lambda _phase, name: self._restart(name),
             "pause": lambda _phase, name: self._signal(name, signal.SIGSTOP),
             "resume": lambda _phase, name: self._signal(name, signal.SIGCONT),
@@ -170,10 +170,16 @@ class Stage:
             "import": self._import,
         }
 
-    def _advance(self, by: str) -> None:
+    def _advance(self, by: str, hours: str = "") -> None:
+        """By so much; to this time of the coming Saturday; or to some hours from the cut-off of a Wednesday."""
+        now = self.network_now()
         if by == "saturday":
-            ahead = (5 - self.network_now().weekday()) % 7
-            by = f"{ahead}d"
+            by = f"{(5 - now.weekday()) % 7}d"
+        elif by == "wednesday":
+            wednesday = now.date() + timedelta(days=(2 - now.weekday()) % 7)
+            _since, until_micros = self.calendar.span(wednesday)
+            until = until_micros // 1_000_000 + int(hours.removesuffix("h")) * 3_600
+            by = f"{until - int(now.timestamp())}s"
         self.operate("clock", "advance", by, "--operator", "scenarios")
 
     def _restart(self, name: str) -> None:
@@ -224,8 +230,8 @@ def open_stage() -> Iterator[Stage]:
     merchants = {
         route: RoutedMerchant(id=merchant, route=tuple(route.split(","))) for route, merchant in MERCHANTS.items()
     }
-    # Far from now, so that no run goes on beyond it.
-    cut_off = f"{(datetime.now(UTC) + timedelta(hours=12)):%H}:00"
+    # Far from now, so that no run goes on beyond it; and never midnight, which ends the day before.
+    cut_off = f"{(datetime.now(UTC) + timedelta(hours=12)):%H}:30"
     with contextlib.ExitStack() as running:
         directory = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="paystream-scenarios-")))
         armed = directory / "crash"

@@ -16,8 +16,8 @@ from sandbox.card_network.settlement_lines import Adjusting
 from schemas.payment import PaymentIntentStatus, TransactionStatus, TransactionType, VoidReason
 from schemas.settlement import SettlementOutcome
 from tests.scenarios.document import document
-from tests.scenarios.player import TOGETHER, is_step
 from tests.scenarios.rows import MERCHANTS, Phase, Row
+from tests.scenarios.steps import TOGETHER, is_step
 from tests.scenarios.table import PHASES, ROWS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scenarios.md"

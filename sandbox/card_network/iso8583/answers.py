@@ -96,12 +96,15 @@ def answer(frame: Frame, outcome: Outcome) -> bytes:
 
 
 def stray(frame: Frame) -> bytes:
-    """An answer that looks like one to `frame`, and belongs to a request that nobody has made."""
+    """A decline that looks like the answer to `frame`, and belongs to a request that nobody has made.
+
+    Whoever takes it for their own ends otherwise than by the right answer, which follows it.
+    """
     elements = {**frame.elements}
     elements[11] = f"{(int(elements[11]) + 500_000) % 1_000_000:06}"
     elements[37] = elements[37][::-1]
     elements[62] = "tx_of_nobody"
-    return answer(Frame(frame.mti, elements), Outcome(response_code=OK, approval_code="STRAY1"))
+    return answer(Frame(frame.mti, elements), Outcome(response_code=_DECLINED[Code.card_declined]))
 
 
 def _may_be_echoed(elements: Mapping[int, str], number: int) -> bool:

@@ -40,11 +40,22 @@ LINE_DECIDES = Phase(
     ),
 )
 
+LINE_CONTRADICTS = Phase(
+    title="Captures are refused, and the answers lost; a settlement file has them all the same", file_days_ago=401,
+    faults={"kinds": ["capture"], "decline_rate": 1, "timeout_rate": 1, "lost_request_share": 0},
+    rows=(
+        http("settlement contradicts look-up",
+             ("authorization succeeded", "capture failed processing_error", "void (capture_failed) succeeded"), RPM,
+             "pay", "until capture pending", "until capture failed", "line add", "all: import",
+             settlements=("settled_not_captured",)),
+    ),
+)
+
 RESTARTED = Phase(
     title="The processor restarts after it has booked, and before it answers", faults={"slow_seconds": 5},
     rows=(
         http("processor restarts", PAID, SUCCEEDED, "pay", "until booked authorization", "all: restart card-network",
-             card="tok_slow"),
+             "until authorization pending", card="tok_slow"),
         iso("processor restarts", IN_DOUBT, RPM, "pay", "until booked authorization", "all: restart card-network",
             card="tok_slow"),
     ),
@@ -54,7 +65,8 @@ CRASH = Phase(
     title="Processing crashes between committing the in-flight entry and calling", one_by_one=True,
     rows=(
         http("crash before the call", PAID, SUCCEEDED,
-             "crash before call", "pay", "until restarted flow-processing", "next"),
+             # The next row's crash must not cut this one's call short: it would be made once more.
+             "crash before call", "pay", "until restarted flow-processing", "until succeeded", "next", asked=1),
         iso("crash before the call", IN_DOUBT, RPM,
             "crash before call", "pay", "until restarted flow-processing", "next"),
     ),
@@ -64,9 +76,9 @@ CRASH_AFTER_CALL = Phase(
     title="Processing crashes after calling, before it is answered", faults={"slow_seconds": 5},
     rows=(
         http("crash after the call: asked again under the same key", PAID, SUCCEEDED,
-             "pay", "until booked authorization", "all: restart flow-processing", card="tok_slow"),
+             "pay", "until booked authorization", "all: restart flow-processing", card="tok_slow", asked=2),
         iso("crash after the call: never asked again", IN_DOUBT, RPM,
-            "pay", "until booked authorization", "all: restart flow-processing", card="tok_slow"),
+            "pay", "until booked authorization", "all: restart flow-processing", card="tok_slow", asked=1),
     ),
 )
 
@@ -93,15 +105,31 @@ CANCEL_DURING_CHALLENGE = Phase(
              "challenge complete", "all: resume flow-processing", card="tok_threeDSecureRequired"),
     ),
 )
+
+EXPIRY_DURING_CAPTURE = Phase(
+    title="Processing stands still while a hold runs out", faults={"short_hold_seconds": 5},
+    rows=(
+        http("capture racing expiry: the hold runs out while the capture is under way",
+             ("authorization succeeded", "capture failed authorization_expired"), CANCELED,
+             *HOLD, "all: pause flow-processing", "capture", "until capture created", "rest 6",
+             "all: resume flow-processing", card="tok_shortHold", **MANUAL),
+        http("capture racing expiry: asked for while the void of the expiry is under way",
+             ("authorization succeeded", "void (expiry) failed authorization_expired"), CANCELED,
+             *HOLD, "all: pause flow-processing", "until void created", "capture ! transaction_in_doubt",
+             "all: resume flow-processing", card="tok_shortHold", also=("authorization_expiry",), **MANUAL),
+    ),
+)
 # fmt: on
 
 FAILURE_PHASES = (
     LINK_CUT,
     BREAKER,
     LINE_DECIDES,
+    LINE_CONTRADICTS,
     RESTARTED,
     CRASH,
     CRASH_AFTER_CALL,
     OPERATOR,
     CANCEL_DURING_CHALLENGE,
+    EXPIRY_DURING_CAPTURE,
 )

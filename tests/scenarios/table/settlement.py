@@ -27,7 +27,7 @@ SETTLEMENT = Phase(
         iso("settled although voided", ("authorization succeeded", "void (cancel) succeeded"), CANCELED,
             *HOLD, "cancel", "until canceled", "line add of authorization", "all: import",
             settlements=("settled_not_captured",), **MANUAL),
-        http("settlement contradicts look-up: the capture was refused",
+        http("settled although the capture was refused",
              ("authorization succeeded", "capture failed authorization_expired"), RPM,
              "pay", "until capture failed", "line add", "all: import",
              card="tok_authorizationGone", settlements=("settled_not_captured",)),

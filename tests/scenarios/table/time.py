@@ -12,6 +12,12 @@ _UNANSWERED = {"timeout_rate": 1, "lost_request_share": 0}
 _LOST = {"timeout_rate": 1, "lost_request_share": 1}
 
 # fmt: off
+# Three business days after the cut-off of a Saturday or Sunday, a Wednesday ends.
+_MISSING = (
+    PAID, SUCCEEDED, "all: clock saturday", "create", "pay", "until succeeded", "line omit", "all: import today",
+    "all: import", "all: clock wednesday -1h", "unsettled 30", "all: clock wednesday +1h",
+)
+
 CHALLENGE = Phase(
     title="A challenge is open for longer than 15 minutes", at_rest=True,
     rows=(
@@ -86,12 +92,16 @@ EXPIRY = Phase(
 )
 
 WEEKEND = Phase(
-    title="A weekend: what is captured on Saturday is settled on Monday", at_rest=True,
+    title="A weekend: what is captured on Saturday is settled on Monday, or missing on Wednesday", at_rest=True,
     rows=(
         http("cut-off and weekend", PAID, SUCCEEDED, "all: clock saturday", "create", "pay",
              "until succeeded", "all: import today", "all: import", settlements=("settled",), settled_on="Monday"),
         iso("cut-off and weekend", PAID, SUCCEEDED, "all: clock saturday", "create", "pay",
             "until succeeded", "all: import today", "all: import", settlements=("settled",), settled_on="Monday"),
+        http("missing at the processor, and not before the grace has ended", *_MISSING,
+             settlements=("missing_at_processor",)),
+        iso("missing at the processor, and not before the grace has ended", *_MISSING,
+            settlements=("missing_at_processor",)),
     ),
 )
 # fmt: on
