@@ -26,6 +26,8 @@ def messages_of(bootstrap: str, topic: Topic) -> Iterator[Message]:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
+            # The end of a partition is told once the broker has answered that there is nothing more.
+            "fetch.wait.max.ms": 20,
         }
     )
     deadline = time.monotonic() + _WAIT_SECONDS
