@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.chaos.asked import check_asked
-from tests.chaos.evidence import ISO8583, Booking, Evidence, Leg, Row, State, Step
+from tests.chaos.evidence import ISO8583, OPEN, Booking, Evidence, Leg, Row, State, Step
+from tests.chaos.proved import check_proofs
 from tests.chaos.settled import check_settlement
 from tests.chaos.told import check_history
 
@@ -36,7 +37,6 @@ _LEG_NEXT: Mapping[str, frozenset[str]] = {
     ),
     "pending": frozenset({"pending", "requires_action", "succeeded", "declined", "failed", "canceled", "expired"}),
 }
-_OPEN = frozenset({"created", "requires_action", "pending"})
 _FINAL = frozenset({"succeeded", "canceled"})
 _UNDECIDED = frozenset({"processing"})
 # Of processes on one machine; the broker's is in whole milliseconds.
@@ -51,6 +51,7 @@ def check(evidence: Evidence) -> list[str]:
         *check_history(evidence.history, steps),
         *(check_asked(evidence.history, steps) if evidence.history_is_whole else ()),
         *_the_ledger_agrees(evidence.bookings, steps),
+        *check_proofs(evidence.bookings, steps),
         *_nothing_is_held_twice(evidence),
         *_nothing_is_done_before_it_is_on_record(evidence),
         *_the_read_model_is_the_fold(evidence, steps),
@@ -100,9 +101,9 @@ def _legs_go_on(before: Step, after: Step) -> Iterator[str]:
     for leg in before.legs:
         if leg.id not in now:
             yield f"history: {leg.id} of {after.intent} is gone at sequence {after.sequence}"
-        elif leg.status not in _OPEN and now[leg.id].status != leg.status:
+        elif leg.status not in OPEN and now[leg.id].status != leg.status:
             yield f"history: {leg.id} was {leg.status} and is {now[leg.id].status} at sequence {after.sequence}"
-        elif leg.status in _OPEN and now[leg.id].status not in _LEG_NEXT[leg.status]:
+        elif leg.status in OPEN and now[leg.id].status not in _LEG_NEXT[leg.status]:
             yield f"history: {leg.id} went from {leg.status} to {now[leg.id].status}"
         if leg.id in now and _what(leg) != _what(now[leg.id]):
             yield f"history: {leg.id} was {_what(leg)} and is {_what(now[leg.id])} at sequence {after.sequence}"
@@ -123,7 +124,7 @@ def _money_is_possible(own: Sequence[Step]) -> Iterator[str]:
         holds = {leg.id for leg in step.legs if leg.type == "authorization" and leg.status == "succeeded"}
         if any(leg.type == "capture" and leg.hold not in holds for leg in step.legs):
             yield f"money: {step.intent} captures what was not authorized at sequence {step.sequence}"
-        unresolved = [leg for leg in step.legs if leg.status in _OPEN and leg.type != "void"]
+        unresolved = [leg for leg in step.legs if leg.status in OPEN and leg.type != "void"]
         if len(unresolved) > 1:
             yield f"money: {step.intent} has {len(unresolved)} unresolved transactions at sequence {step.sequence}"
 
@@ -241,7 +242,7 @@ def _the_changelog_is_the_fold(
         if state is None or own is None:
             yield f"state: {intent} is {'not in the changelog' if state is None else 'only in the changelog'}"
         elif state.sequence is None:
-            if own[-1].status not in _FINAL or any(leg.status in _OPEN for leg in own[-1].legs):
+            if own[-1].status not in _FINAL or any(leg.status in OPEN for leg in own[-1].legs):
                 yield f"state: {intent} is forgotten, and is {own[-1].status}"
         elif state.sequence != own[-1].sequence:
             yield f"state: {intent} is at {state.sequence} in the changelog, and at {own[-1].sequence} in the log"
@@ -251,5 +252,5 @@ def _the_changelog_is_the_fold(
 
 def _all_is_decided(steps: Mapping[str, Sequence[Step]]) -> Iterator[str]:
     for intent, own in steps.items():
-        if own[-1].status in _UNDECIDED or any(leg.status in _OPEN for leg in own[-1].legs):
+        if own[-1].status in _UNDECIDED or any(leg.status in OPEN for leg in own[-1].legs):
             yield f"undecided: {intent} is {own[-1].status} after healing"

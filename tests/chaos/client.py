@@ -101,6 +101,21 @@ class Client:
             await asyncio.gather(*(work() for _ in range(workers)))
             await self._ask_all_again(workers)
 
+    async def pay_plainly(self, payments: int) -> None:
+        """So many payments that are captured at once, as far as they are taken; nobody waits for what comes of them."""
+
+        async def pay(number: int) -> None:
+            key = f"{self._name}-{number}"
+            body = {"amount": self._chance.randint(1, 99_999), "currency": "usd", "capture_method": "automatic"}
+            created = await self._insist("/paymentIntent", key, body, may_wait=False)
+            if created is not None and created.status == 201 and created.answer is not None:
+                path = f"/paymentIntent/{created.answer['id']}/transaction"
+                await self._insist(path, f"{key}-pay", {"payment_method": "tok_visa"}, may_wait=False)
+
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as self._http:
+            await asyncio.gather(*(pay(number) for number in range(payments)))
+
     async def _ask_all_again(self, workers: int) -> None:
         """The oldest requests of each kind."""
         by_kind: defaultdict[str, list[_Request]] = defaultdict(list)
@@ -177,11 +192,11 @@ class Client:
             except (aiohttp.ClientError, TimeoutError):
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _insist(self, path: str, key: str, body: Json) -> Operation | None:
+    async def _insist(self, path: str, key: str, body: Json, *, may_wait: bool = True) -> Operation | None:
         """Ask under one key until the answer says what came of it; None where patience ended."""
         deadline, pause_seconds = time.monotonic() + _PATIENCE_SECONDS, _PAUSE_SECONDS
         while time.monotonic() < deadline:
-            prefer = "wait=8" if self._chance.random() < 0.7 else None
+            prefer = "wait=8" if may_wait and self._chance.random() < 0.7 else None
             operation = await self._ask("POST", path, key=key, body=body, prefer=prefer)
             if operation.is_known:
                 self._answered.append((time.monotonic(), _Request(path, key, body)))

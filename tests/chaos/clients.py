@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.chaos.commands import insist
@@ -17,11 +18,17 @@ __all__ = ["put_on_record", "running_clients"]
 _ON_RECORD_WITHIN_SECONDS = 30.0
 
 
-def put_on_record(stack: RunningStack, merchant: str, directory: Path, *, seed: int) -> None:
-    """Say which way the payments of a merchant go."""
-    route = ",".join(route_of(merchant, seed=seed))
-    command = ("merchants", "put", merchant, "--name", merchant, "--route", f"*={route}")
-    insist(stack, directory / "merchants.log", *command, within_seconds=_ON_RECORD_WITHIN_SECONDS)
+def put_on_record(stack: RunningStack, directory: Path, *, seed: int) -> None:
+    """Say which way the payments of each merchant go."""
+
+    def put(merchant: str) -> None:
+        route = ",".join(route_of(merchant, seed=seed))
+        command = ("merchants", "put", merchant, "--name", merchant, "--route", f"*={route}")
+        log = directory / f"merchants-{merchant}.log"
+        insist(stack, log, *command, within_seconds=_ON_RECORD_WITHIN_SECONDS)
+
+    with ThreadPoolExecutor(len(API_KEYS)) as pool:
+        list(pool.map(put, API_KEYS))
 
 
 @contextlib.contextmanager

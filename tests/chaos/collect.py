@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -31,6 +30,9 @@ from tests.harness.api import ledger
 from tests.harness.stack import RunningStack
 
 __all__ = ["collect", "content_of", "read_rows", "read_steps", "step_of"]
+
+_INTENT = msgspec.json.Decoder(PaymentIntent)
+_EVENT = msgspec.json.Decoder(PaymentEvent)
 
 
 def collect(stack: RunningStack, histories: Iterable[Path], files: Files | None = None) -> Evidence:
@@ -66,11 +68,11 @@ def read_steps(bootstrap: str) -> list[Step]:
 def _states(bootstrap: str) -> dict[str, State]:
     """What the fold's changelog says last of each PaymentIntent."""
     steady_seconds_ago = time.time() - time.monotonic()
+    last = {message.key(): message for message in messages_of(bootstrap, INTENTS)}
     found = {}
-    for message in messages_of(bootstrap, INTENTS):
-        key, value = message.key(), message.value()
+    for key, message in last.items():
         assert isinstance(key, bytes)
-        state = None if value is None else decode(value_of(message))
+        state = None if message.value() is None else decode(value_of(message))
         if state is None or isinstance(state, PaymentIntent):
             _, written_at_ms = message.timestamp()
             found[key.decode()] = State(
@@ -98,17 +100,18 @@ def step_of(partition: int, offset: int, event: object) -> Step:
         received=intent.amount_received_minor,
         legs=_legs(intent.transactions),
         content=content_of(intent),
-        document=_digest(json.loads(msgspec.json.encode(event))),
+        document=_digest(event),
+        evidence=event.evidence,
     )
 
 
 def content_of(intent: PaymentIntent) -> str:
     """A digest of all fields of a PaymentIntent."""
-    return _digest(json.loads(msgspec.json.encode(intent)))
+    return _digest(intent)
 
 
-def _digest(document: object) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(record: PaymentIntent | PaymentEvent) -> str:
+    return hashlib.sha256(msgspec.json.encode(record, order="sorted")).hexdigest()[:16]
 
 
 def _legs(transactions: Sequence[Transaction]) -> tuple[Leg, ...]:
@@ -120,6 +123,7 @@ def _legs(transactions: Sequence[Transaction]) -> tuple[Leg, ...]:
             amount=one.amount_minor,
             hold=one.authorization_id,
             processor=one.processor,
+            code=one.code,
         )
         for one in transactions
     )
@@ -130,11 +134,11 @@ def read_rows(uri: str) -> dict[str, Row]:
     legs: defaultdict[str, list[Leg]] = defaultdict(list)
     with psycopg.connect(uri) as connection:
         for intent, *fields in connection.execute(
-            "SELECT payment_intent_id, id, type, status, amount_minor, authorization_id, processor FROM transactions"
-            " ORDER BY payment_intent_id, position"
+            "SELECT payment_intent_id, id, type, status, amount_minor, authorization_id, processor, code"
+            " FROM transactions ORDER BY payment_intent_id, position"
         ):
-            leg_id, kind, status, amount, hold, processor = fields
-            leg = Leg(id=leg_id, type=kind, status=status, amount=amount, hold=hold, processor=processor)
+            leg_id, kind, status, amount, hold, processor, code = fields
+            leg = Leg(id=leg_id, type=kind, status=status, amount=amount, hold=hold, processor=processor, code=code)
             legs[intent].append(leg)
         contents = connection.execute(_CONTENTS).fetchall()
         return {
@@ -145,7 +149,7 @@ def read_rows(uri: str) -> dict[str, Row]:
                 amount=amount,
                 received=received,
                 legs=tuple(legs[intent]),
-                content=content_of(_as_folded(msgspec.json.decode(restored_json(content), type=PaymentIntent))),
+                content=content_of(_as_folded(_INTENT.decode(restored_json(content)))),
             )
             for intent, sequence, status, amount, received, content in contents
         }
@@ -166,9 +170,7 @@ def _audited(uri: str) -> dict[tuple[str, int], str]:
     with psycopg.connect(uri) as connection:
         return {
             # As a record: a sink of an earlier version has not written the fields that it did not know.
-            (intent, sequence): _digest(
-                json.loads(msgspec.json.encode(msgspec.json.decode(restored_json(event), type=PaymentEvent)))
-            )
+            (intent, sequence): _digest(_EVENT.decode(restored_json(event)))
             for intent, sequence, event in connection.execute(
                 "SELECT payment_intent_id, sequence, event::text FROM audit_log"
             )

@@ -20,10 +20,14 @@ __all__ = ["Files", "line_of", "read_settlement", "settled_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """The settlement files of a run: what was made to be wrong in them, and how many lines each has, by SHA-256."""
+    """The settlement files of a run."""
 
     adjustments: Sequence[Adjustment]
+    """What was made to be wrong in them."""
     lines: Mapping[str, int]
+    """By SHA-256, how many lines each has."""
+    outcomes: int
+    """How many settlements all of it has to come to."""
 
 
 def read_settlement(bootstrap: str, postgres: str, files: Files) -> Settlement:

@@ -12,6 +12,8 @@ from schemas.topics import Topic
 __all__ = ["messages_of", "offset_of", "partition_of", "value_of"]
 
 _WAIT_SECONDS = 30.0
+# It waits so long at the end of a topic, where there is not as much as it asks for.
+_PAUSE_SECONDS = 0.1
 
 
 def messages_of(bootstrap: str, topic: Topic) -> Iterator[Message]:
@@ -24,6 +26,8 @@ def messages_of(bootstrap: str, topic: Topic) -> Iterator[Message]:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
+            # The end of a partition is told once the broker has answered that there is nothing more.
+            "fetch.wait.max.ms": 20,
         }
     )
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -32,7 +36,7 @@ def messages_of(bootstrap: str, topic: Topic) -> Iterator[Message]:
         consumer.assign([TopicPartition(topic.name, partition, 0) for partition in partitions])
         unfinished = set(partitions)
         while unfinished:
-            messages = consumer.consume(10_000, 1.0)
+            messages = consumer.consume(1_000, _PAUSE_SECONDS)
             for message in messages:
                 error = message.error()
                 if error is None:

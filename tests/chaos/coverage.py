@@ -1,21 +1,25 @@
 """What a run exercised: how often each kind of trouble was really there, counted from its evidence.
 
 A suite that finds nothing wrong proves nothing unless what could go wrong has happened. `observed` counts;
-`MUST_OCCUR` is what every full seed shows, and a seed that lacks one of them has failed. Driven by `run`.
+`MUST_OCCUR` is what every full seed shows, `MUST_BE_DONE` what is done to processes in it. A seed that lacks one has
+failed. Driven by `run`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from tests.chaos.evidence import ISO8583, Evidence, Leg, Step
 from tests.chaos.history import Operation
+from tests.chaos.interrupted import Interruption
+from tests.chaos.plan import CERTAIN
 from tests.chaos.settled import OUTCOMES
 
-__all__ = ["MUST_OCCUR", "observed"]
+__all__ = ["MUST_BE_DONE", "MUST_OCCUR", "import_fault", "lacking", "observed"]
 
 LATE_SECONDS = 10.0
+_OF_A_LINE = "settlement file "
 MUST_OCCUR = frozenset(
     {
         *("status succeeded", "status canceled", "status requires_action", "status requires_capture"),
@@ -25,9 +29,31 @@ MUST_OCCUR = frozenset(
         *("late create", "late pay", "late capture", "late cancel"),
         *("forgotten", "forgotten create", "forgotten pay", "forgotten capture", "forgotten cancel"),
         *("captured by cardnet", "captured by isonet", "in doubt at isonet", "voided at isonet", "repeated to isonet"),
+        "capture decided by its line",
         *(f"settlement {outcome}" for outcome in OUTCOMES),
     }
 )
+
+
+def import_fault(interruption: Interruption) -> str:
+    """An interruption of an import by the name that it has among the faults."""
+    return f"{interruption} settlement-import"
+
+
+MUST_BE_DONE = frozenset(
+    {
+        *(f"{kind} {target}" for kind, target in CERTAIN),
+        *(import_fault(interruption) for interruption in Interruption),
+    }
+)
+
+
+def lacking(seen: Collection[str], done: Collection[str]) -> list[str]:
+    """What a full seed should have shown, and has not; `seen` by `observed`, `done` by kind and target."""
+    return [
+        *(f"evidence: there was no {name}" for name in sorted(MUST_OCCUR - {*seen})),
+        *(f"faults: there was no {name}" for name in sorted(MUST_BE_DONE - {*done})),
+    ]
 
 
 def observed(evidence: Evidence) -> Counter[str]:
@@ -61,6 +87,8 @@ def _in_settlement(evidence: Evidence) -> Iterator[str]:
 
 def _of_step(step: Step) -> Iterator[str]:
     yield f"status {step.status}"
+    if step.evidence is not None and step.evidence.startswith(_OF_A_LINE):
+        yield "capture decided by its line"
     holds = {leg.id: leg.amount for leg in step.legs if leg.type == "authorization"}
     for leg in step.legs:
         if leg.type == "void":

@@ -169,7 +169,7 @@ class Desk:
     def adjust(self, *adjustments: Adjustment) -> None:
         """Let the file be wrong."""
         for adjustment in adjustments:
-            adjust(self._network.base_url, adjustment, days_of(self._network.base_url))
+            adjust(self._network.client, adjustment, days_of(self._network.base_url))
         self._adjustments.extend(adjustments)
 
     def import_file(self, *, lines_at_once: int = 10_000, dies_after: int | None = None) -> None:

@@ -8,12 +8,15 @@ PaymentIntent; `Booking` is one row of the card network's ledger; `Row` is one P
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+import msgspec
 
 from tests.chaos.history import Operation
 
 __all__ = [
     "ISO8583",
+    "OPEN",
     "Adjustment",
     "Booking",
     "Evidence",
@@ -24,10 +27,14 @@ __all__ = [
     "Settlement",
     "State",
     "Step",
+    "as_json",
 ]
 
 ISO8583 = "isonet"
 """The processor that speaks ISO 8583: it takes the same authorization again for another one."""
+
+OPEN = frozenset({"created", "requires_action", "pending"})
+"""Where a Transaction stands that has not come to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,8 @@ class Leg:
     """Of a capture or void: the authorization that it is about."""
     processor: str = ""
     """Whom it was asked of; another one where it could not be sent to the first."""
+    code: str | None = None
+    """Why it did not succeed, in a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +74,8 @@ class Step:
     """A digest of the whole event."""
     written_at: float | None = None
     """When the broker appended it, in seconds since 1970; None where nobody looked."""
+    evidence: str | None = None
+    """What decided it where neither an answer nor a timer did: a line of a settlement file, or a person's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,3 +199,10 @@ class Evidence:
     """Whether all that was ever asked is in the history, with its body."""
     settlement: Settlement | None = None
     """None where nothing has been settled yet."""
+
+
+def as_json(evidence: Evidence) -> bytes:
+    """All of it, to be looked at by whoever wants to know why a seed failed."""
+    content = {one.name: getattr(evidence, one.name) for one in fields(evidence)}
+    audited = [[*place, digest] for place, digest in (evidence.audited or {}).items()]
+    return msgspec.json.format(msgspec.json.encode({**content, "audited": audited}), indent=1) + b"\n"

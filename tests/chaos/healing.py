@@ -26,7 +26,11 @@ __all__ = ["heal"]
 
 _HEALS_WITHIN_SECONDS = 120.0
 _LOOK_EVERY_SECONDS = 1.0
-_MAY_COME_RIGHT = ("undecided:", "read model:", "state:", "hold:", "ledger:", "reversal:", "unsettled:")
+_IS_HEALED = """
+SELECT (SELECT count(*) FROM settlements) >= %s
+   AND NOT EXISTS (SELECT FROM transactions WHERE status IN ('created', 'pending', 'requires_action'))
+"""
+_MAY_COME_RIGHT = ("undecided:", "read model:", "state:", "hold:", "ledger:", "reversal:", "unsettled:", "unproved:")
 
 
 def heal(stack: RunningStack, histories: Sequence[Path], files: Files | None = None) -> tuple[Evidence, list[str]]:
@@ -36,7 +40,7 @@ def heal(stack: RunningStack, histories: Sequence[Path], files: Files | None = N
     """
     deadline = time.monotonic() + _HEALS_WITHIN_SECONDS
     while time.monotonic() < deadline:
-        if _seems_healed(stack):
+        if _seems_healed(stack, settlements=0 if files is None else files.outcomes):
             with contextlib.suppress(KafkaException, psycopg.Error, httpx.HTTPError, TimeoutError):
                 evidence = collect(stack, histories, files)
                 violations = check(evidence)
@@ -47,15 +51,13 @@ def heal(stack: RunningStack, histories: Sequence[Path], files: Files | None = N
     return evidence, check(evidence)
 
 
-def _seems_healed(stack: RunningStack) -> bool:
-    """Whether ingress serves and the read model knows of nothing that is under way: cheap to ask."""
+def _seems_healed(stack: RunningStack, *, settlements: int) -> bool:
+    """Whether ingress serves and the read model has so much settled and nothing under way: cheap to ask."""
     try:
         if httpx.get(f"{stack.ingress}/readyz", timeout=5.0).status_code != 200:
             return False
         with psycopg.connect(stack.postgres, connect_timeout=5) as connection:
-            found = connection.execute(
-                "SELECT EXISTS (SELECT FROM transactions WHERE status IN ('created', 'pending', 'requires_action'))"
-            ).fetchone()
+            found = connection.execute(_IS_HEALED, (settlements,)).fetchone()
     except (httpx.HTTPError, psycopg.Error):
         return False
-    return found == (False,)
+    return found == (True,)

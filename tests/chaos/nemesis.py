@@ -14,8 +14,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -29,6 +30,7 @@ from tests.harness.stack import RunningStack
 __all__ = ["Nemesis"]
 
 _WAITS_AT_MOST_SECONDS = 45.0
+_MADE_UP_FOR_AT_MOST = 5
 _APPEARS_WITHIN_SECONDS = 3.0
 _DIES_WITHIN_SECONDS = 5.0
 # A paused process hears of it only when it goes on, and a flow finishes what it has begun.
@@ -72,6 +74,16 @@ class Nemesis:
                 running.append(pool.submit(self._inject, fault))
             for fault, outcome in zip(faults, running, strict=True):
                 (self.done if outcome.result() else self.missed).append(fault)
+
+    def make_up_for(self, certain: Collection[tuple[FaultKind, str]]) -> None:
+        """Do once more what of this was planned and hit nobody, since what it was to hit was down just then."""
+        for _ in range(_MADE_UP_FOR_AT_MOST):
+            done = {(fault.kind, fault.target) for fault in self.done}
+            missed = {(fault.kind, fault.target): fault for fault in self.missed}
+            again = [replace(missed[one], at_seconds=0.0) for one in certain if one in missed and one not in done]
+            if not again:
+                return
+            self.run(again, is_working=lambda: True)
 
     def _inject(self, fault: Fault) -> bool:
         """Begin and end a fault; whether it was seen to take effect."""

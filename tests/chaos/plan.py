@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
+    "CERTAIN",
     "FLOWS",
     "SESSION_SECONDS",
     "Fault",
@@ -75,10 +76,15 @@ _NETWORK_RATES_MAX: Mapping[str, float] = {
     "iso-doubt-rate": 0.04,
 }
 _NETWORK_RATE_IS_ZERO = 0.2
+# Whose death and whose standing still every seed has to show, whatever else it draws.
+_CERTAIN_TARGETS = ("flow-processing", "flow-reconciliation", "flow-settlement")
+_CERTAIN_KINDS = (FaultKind.kill, FaultKind.pause)
+CERTAIN = tuple((kind, target) for target in _CERTAIN_TARGETS for kind in _CERTAIN_KINDS)
+"""What is in every plan of so many faults: by kind and target."""
 # What is late arrives while its void is under way, or has been acknowledged.
 _LATE_SECONDS = 12.0
 _FAULTS_IN_SETTLEMENT = 4
-_SETTLEMENT_SECONDS = 5.0
+_SETTLEMENT_SECONDS = 4.0
 _OF_SETTLEMENT = ("flow-settlement", "flow-postgres", "flow-payments", "flow-reconciliation")
 _SETTLEMENT_KINDS = (FaultKind.kill, FaultKind.pause, FaultKind.stop)
 _FAULTS_IN_BURST = 5
@@ -120,22 +126,25 @@ def targets_of(kind: FaultKind, processes: Sequence[str], *, has_small_disks: bo
 def plan(
     seed: int, processes: Sequence[str], *, faults: int, within_seconds: float, has_small_disks: bool
 ) -> list[Fault]:
-    """So many faults within a time, in order."""
+    """So many faults within a time, in order; those of `CERTAIN` are among them."""
     chance = random.Random(f"nemesis-{seed}")
     targets = {kind: targets_of(kind, processes, has_small_disks=has_small_disks) for kind in FaultKind}
     weights = {kind: weight for kind, weight in _WEIGHTS.items() if targets[kind]}
     bursts = math.ceil(faults / _FAULTS_IN_BURST)
     every_seconds = within_seconds / bursts
+    certain = dict(zip(chance.sample(range(faults), min(len(CERTAIN), faults)), CERTAIN, strict=False))
     planned = []
     for number in range(faults):
         burst = number % bursts
         (kind,) = chance.choices(list(weights), list(weights.values()))
+        target = chance.choice(targets[kind])
+        kind, target = certain.get(number, (kind, target))
         planned.append(
             Fault(
                 at_seconds=(burst + chance.uniform(0, _BURST)) * every_seconds,
                 burst=burst,
                 kind=kind,
-                target=chance.choice(targets[kind]),
+                target=target,
                 lasts_seconds=chance.uniform(*_FULL_SECONDS) if kind is FaultKind.fill_disk else _duration(chance),
             )
         )

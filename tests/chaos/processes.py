@@ -16,13 +16,13 @@ T = TypeVar("T")
 _LOOK_EVERY_SECONDS = 0.05
 
 
-def until(condition: Callable[[], T], *, seconds: float) -> T | None:
+def until(condition: Callable[[], T], *, seconds: float, look_every_seconds: float = _LOOK_EVERY_SECONDS) -> T | None:
     """Look until the answer is true; None where it was not within the time."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         if time.monotonic() > deadline:
             return None
-        time.sleep(_LOOK_EVERY_SECONDS)
+        time.sleep(look_every_seconds)
     return answer
 
 

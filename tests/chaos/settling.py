@@ -1,10 +1,10 @@
 """Settles a run: makes the network's files wrong by seed, imports them under faults, and lets the windows end.
 
-The order: adjustments at the card network; the file of each processor and settlement date, the one as CSV and the other
-nested, imported by command, each of which is killed or shut out in the middle, and then run again; the settlement flow
-and those around it are killed and paused meanwhile; once all lines that have a capture are matched, the test clock goes
-beyond every window, and they are killed and paused once more. What comes of it is for the checker. Driven by `run`,
-once the payments have healed.
+The order: some captures that are never answered; adjustments at the card network; the file of each processor and
+settlement date, the one as CSV and the other nested, imported by command, each of which is killed or shut out between
+its lines, and then run again; the settlement flow and those around it are killed and paused meanwhile; once all lines
+that have a capture are matched, the test clock goes beyond every window, and they are killed and paused once more. What
+comes of it is for the checker. Driven by `run`, once the payments have healed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import json
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import httpx
@@ -28,14 +28,17 @@ from tests.chaos.adjusting import choose
 from tests.chaos.collect_settlement import Files
 from tests.chaos.commands import begin, insist
 from tests.chaos.evidence import ISO8583, Adjustment, Evidence
+from tests.chaos.interrupted import Interruption, places
 from tests.chaos.merchants import HTTP
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import plan_of_settlement
-from tests.chaos.processes import until
+from tests.chaos.processes import has_ended, stands_still, until
+from tests.chaos.settled import expected_outcomes
+from tests.chaos.unanswered import PAYMENTS, await_doubt, leave_unanswered
 from tests.harness.api import ledger
 from tests.harness.stack import RunningStack
 
-__all__ = ["BEYOND_WINDOWS", "Interruption", "SettlementRun", "adjust", "days_of", "import_file", "lines_of", "settle"]
+__all__ = ["BEYOND_WINDOWS", "SettlementRun", "adjust", "days_of", "import_file", "lines_of", "settle"]
 
 BEYOND_WINDOWS = "6d12h"
 """By how much the test clock goes ahead: a window of a day, three business days and a weekend. No hold ends by then."""
@@ -45,29 +48,27 @@ _IMPORTED_WITHIN_SECONDS = 60.0
 _MATCHED_WITHIN_SECONDS = 60.0
 _ADVANCED_WITHIN_SECONDS = 60.0
 _SHUT_OUT_ENDS_WITHIN_SECONDS = 60.0
-# An import takes about so long here, most of it until it may write.
-_INTERRUPTED_AFTER_SECONDS = (0.6, 3.0)
+_LOOK_EVERY_SECONDS = 0.3
+# A place that no import comes to.
+_NOWHERE = 0
 # The exit code of a command of which it is not known whether all of it was done.
 _NOT_KNOWN = 3
 _FORMATS = {HTTP: "csv", ISO8583: "json"}
 # Those that need no word of the read model, which comes some time later.
-_MATCHED = "SELECT count(*) FROM settlements WHERE outcome IN ('settled', 'amount', 'currency')"
-
-
-class Interruption(StrEnum):
-    """What befalls an import before it is run to its end."""
-
-    kill = "kill"
-    shut_out = "shut_out"
-    """It stands still while another of the same file goes to its end, and then goes on."""
+_MATCHES = ("settled", "amount", "currency")
+_MATCHED = "SELECT count(*) FROM settlements WHERE outcome = ANY(%s)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettlementRun:
-    """What was done: the files, for the checker; and which imports were interrupted before their end."""
+    """What was done."""
 
     files: Files
+    """For the checker."""
+    history: Path
+    """What was asked of the API meanwhile."""
     interrupted: Sequence[Interruption]
+    """How imports were interrupted that had written a part of their file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,38 +82,62 @@ class _File:
 
 def settle(stack: RunningStack, evidence: Evidence, directory: Path, nemesis: Nemesis, *, seed: int) -> SettlementRun:
     """Carry it all out; raises where a command is never done, or the network does not answer."""
-    chance = random.Random(f"settling-{seed}")
-    days = days_of(stack.card_network)
+    history = directory / "history-unanswered.jsonl"
+    leave_unanswered(stack, history, seed=seed)
     adjustments = choose(seed, evidence.steps)
-    for adjustment in adjustments:
-        adjust(stack.card_network, adjustment, days)
-    files = list(_fetched(stack, sorted({*days.values()} or {_today()}), directory))
+    with httpx.Client(base_url=stack.card_network, timeout=_NETWORK_SECONDS) as network:
+        days = days_of(stack.card_network)
+        for adjustment in adjustments:
+            adjust(network, adjustment, days)
+        await_doubt(stack)
+        days = days_of(stack.card_network)
+        files = list(_fetched(network, sorted({*days.values()} or {_today()}), directory))
+    steps = {step.intent: [step] for step in evidence.steps}
+    expected = Counter[str]()
+    for (_, _, outcome), times in expected_outcomes(adjustments, steps):
+        expected[outcome] += times
+    expected["settled"] += PAYMENTS
+    with ThreadPoolExecutor(2) as pool:
+        disturbing = pool.submit(_disturb, stack, nemesis, seed, while_="files are imported")
+        interrupted = _import_all(stack, files, directory, seed=seed)
+        disturbing.result()
+        matched = sum(expected[outcome] for outcome in _MATCHES)
+        until(
+            lambda: _matched(stack) >= matched, seconds=_MATCHED_WITHIN_SECONDS, look_every_seconds=_LOOK_EVERY_SECONDS
+        )
+        disturbing = pool.submit(_disturb, stack, nemesis, seed, while_="windows end")
+        _advance(stack, directory / "settlement-commands.log")
+        disturbing.result()
+    return SettlementRun(
+        files=Files(
+            adjustments=adjustments,
+            lines={file.sha256: file.lines for file in files},
+            outcomes=sum(expected.values()),
+        ),
+        history=history,
+        interrupted=interrupted,
+    )
+
+
+def _import_all(stack: RunningStack, files: Sequence[_File], directory: Path, *, seed: int) -> list[Interruption]:
+    """Import all files beside one another; how they were interrupted."""
+    chance = random.Random(f"settling-{seed}")
     interruptions = list(Interruption)
     if seed % 2:
         interruptions.reverse()
-    log = directory / "settlement-commands.log"
-    with ThreadPoolExecutor(len(files) + 1) as pool:
-        disturbing = pool.submit(_disturb, stack, nemesis, seed, while_="files are imported")
+    with ThreadPoolExecutor(len(files)) as pool:
         imports = [
             pool.submit(
                 import_file,
                 stack,
                 file.path,
-                log.with_name(f"import-{number}.log"),
+                directory / f"import-{number}.log",
                 interruption=interruptions[number % len(interruptions)],
-                after_seconds=chance.uniform(*_INTERRUPTED_AFTER_SECONDS),
+                place=chance.choice(places(file.lines) or [_NOWHERE]),
             )
             for number, file in enumerate(files)
         ]
-        interrupted = [found for one in imports if (found := one.result()) is not None]
-        disturbing.result()
-    until(lambda: _matched(stack) >= _to_be_matched(evidence, adjustments), seconds=_MATCHED_WITHIN_SECONDS)
-    _advance(stack, log)
-    _disturb(stack, nemesis, seed, while_="windows end")
-    return SettlementRun(
-        files=Files(adjustments=adjustments, lines={file.sha256: file.lines for file in files}),
-        interrupted=interrupted,
-    )
+        return [found for one in imports if (found := one.result()) is not None]
 
 
 def _disturb(stack: RunningStack, nemesis: Nemesis, seed: int, *, while_: str) -> None:
@@ -132,7 +157,7 @@ def _today() -> str:
     return time.strftime("%Y-%m-%d", time.gmtime())
 
 
-def adjust(card_network: str, adjustment: Adjustment, days: Mapping[str, str]) -> None:
+def adjust(network: httpx.Client, adjustment: Adjustment, days: Mapping[str, str]) -> None:
     """Have the network make a file wrong: that of the capture's date, or the last one. `days` are those of captures."""
     order = {
         "processor": adjustment.processor,
@@ -144,16 +169,14 @@ def adjust(card_network: str, adjustment: Adjustment, days: Mapping[str, str]) -
         "currency": adjustment.currency,
     }
     body = {name: value for name, value in order.items() if value is not None}
-    url = f"{card_network}/settlement/adjustments"
-    httpx.post(url, json=body, timeout=_NETWORK_SECONDS).raise_for_status()
+    network.post("/settlement/adjustments", json=body).raise_for_status()
 
 
-def _fetched(stack: RunningStack, days: Sequence[str], directory: Path) -> Iterator[_File]:
+def _fetched(network: httpx.Client, days: Sequence[str], directory: Path) -> Iterator[_File]:
     """The files of every date on which anything was captured, as the network writes them."""
     for day in days:
         for processor, extension in _FORMATS.items():
-            url = f"{stack.card_network}/settlements/{processor}/{day}.{extension}"
-            content = httpx.get(url, timeout=_NETWORK_SECONDS).raise_for_status().content
+            content = network.get(f"/settlements/{processor}/{day}.{extension}").raise_for_status().content
             path = directory / f"settlement-{processor}-{day}.{extension}"
             path.write_bytes(content)
             sha256 = hashlib.sha256(content).hexdigest()
@@ -168,17 +191,14 @@ def lines_of(content: str) -> int:
 
 
 def import_file(
-    stack: RunningStack, path: Path, log: Path, *, interruption: Interruption, after_seconds: float
+    stack: RunningStack, path: Path, log: Path, *, interruption: Interruption, place: int
 ) -> Interruption | None:
-    """Import a file, and be interrupted on the way; by what, or None where it had come to its end before."""
-    arguments = ("settlement", "import", str(path))
-    first = begin(stack, log, *arguments)
+    """Import a file and be interrupted, then import it again; by what, or None where it never came to its `place`."""
+    first = begin(stack, log, interruption, str(place), str(path), module="tests.chaos.interrupted")
     try:
-        time.sleep(after_seconds)
-        was_interrupted = first.poll() is None
-        if was_interrupted:
-            first.send_signal(signal.SIGKILL if interruption is Interruption.kill else signal.SIGSTOP)
-        insist(stack, log, *arguments, within_seconds=_IMPORTED_WITHIN_SECONDS)
+        until(lambda: has_ended(first.pid) or stands_still(first.pid), seconds=_IMPORTED_WITHIN_SECONDS)
+        was_interrupted = stands_still(first.pid) or first.poll() == -signal.SIGKILL
+        insist(stack, log, "settlement", "import", str(path), within_seconds=_IMPORTED_WITHIN_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             first.send_signal(signal.SIGCONT)
         # What it says then does not matter: it has been shut out, or finds all of it done.
@@ -189,22 +209,15 @@ def import_file(
     return interruption if was_interrupted else None
 
 
-def _to_be_matched(evidence: Evidence, adjustments: Sequence[Adjustment]) -> int:
-    """How many captures have a line: those whose line was not left out."""
-    last = {step.intent: step for step in evidence.steps}
-    captured = sum(leg.type == "capture" and leg.status == "succeeded" for step in last.values() for leg in step.legs)
-    return captured - sum(one.action == "omit" for one in adjustments)
-
-
 def _matched(stack: RunningStack) -> int:
     with contextlib.suppress(psycopg.Error), psycopg.connect(stack.postgres, connect_timeout=5) as database:
-        row = database.execute(_MATCHED).fetchone()
+        row = database.execute(_MATCHED, ([*_MATCHES],)).fetchone()
         return int(row[0]) if row is not None else 0
     return 0
 
 
 def _advance(stack: RunningStack, log: Path) -> None:
     """Let every window end; where it is not known whether every partition has heard of it, say it once more."""
-    seconds = _ADVANCED_WITHIN_SECONDS
-    insist(stack, log, "clock", "advance", BEYOND_WINDOWS, within_seconds=seconds, done=frozenset({0, _NOT_KNOWN}))
-    insist(stack, log, "clock", "advance", "0s", within_seconds=seconds)
+    seconds, done = _ADVANCED_WITHIN_SECONDS, frozenset({0, _NOT_KNOWN})
+    if insist(stack, log, "clock", "advance", BEYOND_WINDOWS, within_seconds=seconds, done=done) == _NOT_KNOWN:
+        insist(stack, log, "clock", "advance", "0s", within_seconds=seconds)

@@ -110,6 +110,7 @@ def test_a_good_run_has_no_findings() -> None:
 
 VOID = Leg(id="tx_3", type="void", status="succeeded", amount=5, hold="tx_1")
 REVERSAL = replace(VOID, processor="isonet")
+
 UNASKED = Evidence(history=(), steps=(), rows=None, bookings=(), history_is_whole=False)
 FAULTS: dict[str, tuple[Evidence, str]] = {
     "a create that is lost": (replace(GOOD, steps=(), rows={}, bookings=()), "lost: pi_1"),
@@ -366,6 +367,10 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
     "a booking of another kind": (
         replace(GOOD, bookings=(replace(BOOKINGS[0], type="void"), BOOKINGS[1])),
         "ledger: tx_1 is a authorization, the network booked a void",
+    ),
+    "a failure without evidence": (
+        replace(UNASKED, steps=(*STEPS[:2], step(3, "requires_payment_method", replace(HOLD, status="failed")))),
+        "unproved: the authorization tx_1 of pi_1 is failed",
     ),
     "a dead letter": (replace(GOOD, dead_letters=("corrupt",)), "dead letter: corrupt"),
 }

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.chaos import commands, settling
+from tests.chaos.bugs import VARIABLE
 from tests.chaos.commands import CommandFailed, insist
-from tests.chaos.processes import has_ended, stands_still, until
-from tests.chaos.settling import Interruption, import_file
+from tests.chaos.interrupted import Interruption, interrupted_at, places
+from tests.chaos.processes import has_ended, stands_still
+from tests.chaos.settling import import_file
 from tests.harness.stack import RunningStack
 
 Begun = list[subprocess.Popen[bytes]]
@@ -30,7 +33,7 @@ def stack(tmp_path: Path) -> RunningStack:
 def beginning(codes: Iterator[str], begun: Begun) -> Callable[..., subprocess.Popen[bytes]]:
     """In the place of `begin`: each command is the next of these lines of Python."""
 
-    def begin(_stack: RunningStack, _log: Path, *_arguments: str) -> subprocess.Popen[bytes]:
+    def begin(_stack: RunningStack, _log: Path, *_arguments: str, **_more: str) -> subprocess.Popen[bytes]:
         begun.append(subprocess.Popen([sys.executable, "-c", next(codes)]))
         return begun[-1]
 
@@ -50,7 +53,8 @@ def test_a_command_is_asked_until_it_is_done(
 def test_another_code_may_do(stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: Begun = []
     monkeypatch.setattr(commands, "begin", beginning(iter(["exit(3)"]), begun))
-    insist(stack, tmp_path / "log", "clock", "advance", within_seconds=20.0, done=frozenset({0, 3}))
+    found = insist(stack, tmp_path / "log", "clock", "advance", within_seconds=20.0, done=frozenset({0, 3}))
+    assert found == 3
     assert [one.returncode for one in begun] == [3]
 
 
@@ -64,42 +68,88 @@ def test_a_command_that_is_never_done_fails(
 
 def interrupted(
     stack: RunningStack, folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, *, by: Interruption
-) -> tuple[Interruption | None, list[str]]:
-    """What an import was interrupted by, and how the first one was while it was run again."""
+) -> tuple[Interruption | None, list[str], int]:
+    """What an import was interrupted by, how the first one was when it was run again, and how that ended."""
     begun: Begun = []
     seen: list[str] = []
 
     def insist_here(*_given: object, **_more: object) -> None:
         (first,) = begun
-        is_still = until(lambda: stands_still(first.pid) or has_ended(first.pid), seconds=5)
-        seen.append("ended" if is_still and not stands_still(first.pid) else "stands still")
+        seen.append("stands still" if stands_still(first.pid) else "ended" if has_ended(first.pid) else "goes on")
 
     monkeypatch.setattr(settling, "begin", beginning(iter([code]), begun))
     monkeypatch.setattr(settling, "insist", insist_here)
-    found = import_file(stack, folder / "file.csv", folder / "log", interruption=by, after_seconds=0.5)
+    found = import_file(stack, folder / "file.csv", folder / "log", interruption=by, place=2)
     (first,) = begun
-    assert first.returncode is not None, "nothing is left"
-    return found, seen
+    return found, seen, first.returncode
 
 
 def test_an_import_is_killed_and_run_again(
     stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleeper = "import time; time.sleep(60)"
-    found = interrupted(stack, tmp_path, monkeypatch, sleeper, by=Interruption.kill)
-    assert found == (Interruption.kill, ["ended"])
+    dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    found = interrupted(stack, tmp_path, monkeypatch, dies, by=Interruption.kill)
+    assert found == (Interruption.kill, ["ended"], -9)
 
 
 def test_an_import_is_shut_out_by_another_and_goes_on(
     stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleeper = "import time; time.sleep(2)"
-    found = interrupted(stack, tmp_path, monkeypatch, sleeper, by=Interruption.shut_out)
-    assert found == (Interruption.shut_out, ["stands still"])
+    stands = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP); exit(1)"
+    found = interrupted(stack, tmp_path, monkeypatch, stands, by=Interruption.shut_out)
+    assert found == (Interruption.shut_out, ["stands still"], 1)
 
 
 @pytest.mark.parametrize("by", Interruption)
-def test_one_that_had_ended_was_not_interrupted(
+def test_one_that_came_to_its_end_was_not_interrupted(
     stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Interruption
 ) -> None:
-    assert interrupted(stack, tmp_path, monkeypatch, "pass", by=by) == (None, ["ended"])
+    assert interrupted(stack, tmp_path, monkeypatch, "pass", by=by) == (None, ["ended"], 0)
+
+
+def what_happens(*, place: int, transactions: int) -> list[str]:
+    """Commits, and the interruption among them."""
+    happened: list[str] = []
+    commit = interrupted_at(
+        place,
+        lambda of_producer: happened.append(str(of_producer(1.0))),
+        lambda: happened.append("interrupted"),
+    )
+    for _ in range(transactions):
+        commit(lambda _seconds: "commit")
+    return happened
+
+
+def test_an_import_is_interrupted_where_some_of_its_lines_are_written_and_some_are_not() -> None:
+    assert list(places(10)) == [], "one transaction: all of it or nothing"
+    assert list(places(21)) == [2, 3, 4, 5]
+    for place in places(21):
+        happened = what_happens(place=place, transactions=3)
+        assert 0 < happened.index("interrupted") < 3
+        assert happened.count("commit") == 3
+    assert "interrupted" not in what_happens(place=0, transactions=3)
+    in_the_transaction = interrupted_at(3, lambda _commit: None, lambda: pytest.fail("before it commits"))
+    in_the_transaction(lambda _seconds: None)
+    with pytest.raises(pytest.fail.Exception, match="before it commits"):
+        in_the_transaction(lambda _seconds: None)
+
+
+def test_what_a_command_inherits_is_the_deliberate_bug_and_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Described(RunningStack):
+        @property
+        def description(self) -> dict[str, Any]:
+            return dict.fromkeys(("kafka", "postgres", "card_network"), "")
+
+    nobody = subprocess.Popen(["true"])
+    nobody.wait()
+    monkeypatch.setenv("PAYSTREAM_PARTITIONS", "64")
+    monkeypatch.setenv(VARIABLE, "some_bug")
+    stack = Described(directory=tmp_path, supervisor=nobody, mark="")
+    (tmp_path / "shows.py").write_text("import os; print({n: v for n, v in os.environ.items() if 'PAYSTREAM_' in n})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    log = tmp_path / "log"
+    assert commands.begin(stack, log, module="shows").wait(20) == 0
+    assert "some_bug" in log.read_text()
+    assert "PARTITIONS" not in log.read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.chaos.coverage import MUST_OCCUR, observed
+from tests.chaos.coverage import MUST_BE_DONE, MUST_OCCUR, lacking, observed
 from tests.chaos.evidence import Booking, Evidence, Leg, Settled, Settlement, State, Step
 from tests.chaos.history import Operation
 
@@ -50,6 +50,22 @@ def test_nothing_is_observed_in_nothing() -> None:
 def test_a_payment_counts_once_for_whatever_it_came_through() -> None:
     found = observed(replace(NOTHING, steps=(STEP, replace(STEP, sequence=5))))
     assert found == {"status processing": 1, "leg pending": 1, "leg partial capture": 1}
+
+
+def test_a_line_that_decided_a_capture_is_told_from_a_persons_word() -> None:
+    line = replace(STEP, evidence="settlement file 7 (abc), line 3")
+    assert observed(replace(NOTHING, steps=(STEP, line)))["capture decided by its line"] == 1
+    assert "capture decided by its line" not in observed(replace(NOTHING, steps=(replace(STEP, evidence="a call"),)))
+
+
+def test_what_a_seed_lacks_is_a_finding() -> None:
+    assert lacking(MUST_OCCUR, MUST_BE_DONE) == []
+    without = MUST_BE_DONE - {"pause flow-settlement", "kill settlement-import"}
+    assert lacking(MUST_OCCUR - {"challenge"}, {*without, "kill ingress"}) == [
+        "evidence: there was no challenge",
+        "faults: there was no kill settlement-import",
+        "faults: there was no pause flow-settlement",
+    ]
 
 
 def test_processors_are_told_apart() -> None:

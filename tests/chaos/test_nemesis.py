@@ -65,6 +65,22 @@ def test_who_is_killed_or_stopped_is_gone(tmp_path: Path, start: Start) -> None:
     assert has_ended(second.pid)
 
 
+def test_what_must_be_done_is_done_once_more_where_it_hit_nobody(tmp_path: Path, start: Start) -> None:
+    gone, other = start("pass"), start("import time; time.sleep(60)")
+    assert until(lambda: has_ended(gone.pid), seconds=5)
+    nemesis = nemesis_of(tmp_path, child=gone.pid, other=other.pid)
+    fault = one(FaultKind.kill, "child")
+    nemesis.run([fault, one(FaultKind.pause, "other")], is_working=always)
+    assert nemesis.missed == [fault]
+    child = start("import time; time.sleep(60)")
+    again = nemesis_of(tmp_path, child=child.pid, other=other.pid)
+    again.done, again.missed = nemesis.done, nemesis.missed
+    again.make_up_for([(FaultKind.kill, "child"), (FaultKind.pause, "other"), (FaultKind.kill, "other")])
+    assert has_ended(child.pid)
+    assert [(fault.kind, fault.target) for fault in again.done] == [("pause", "other"), ("kill", "child")]
+    assert not has_ended(other.pid), "that was not planned"
+
+
 def test_who_is_paused_twice_stands_still_until_both_are_over(tmp_path: Path, start: Start) -> None:
     child = start("import time; time.sleep(60)")
     nemesis = nemesis_of(tmp_path, child=child.pid)

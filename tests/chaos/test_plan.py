@@ -12,6 +12,7 @@ from tests.chaos.__main__ import add_up, summary
 from tests.chaos.history import Operation, Progress, Recorder, read_history
 from tests.chaos.merchants import route_of, setting
 from tests.chaos.plan import (
+    CERTAIN,
     FLOWS,
     SESSION_SECONDS,
     Fault,
@@ -50,6 +51,15 @@ def test_seeds_do_every_kind_of_fault_to_everything() -> None:
     assert ("kill", "proxy") not in wanted
     assert {("cut", "card-network-iso"), ("stall", "card-network-iso"), ("kill", "flow-settlement")} <= wanted
     assert ("kill", "card-network-iso") not in wanted, "it is no process"
+
+
+def test_every_seed_kills_and_pauses_processing_reconciliation_and_settlement() -> None:
+    assert {target for _, target in CERTAIN} == {"flow-processing", "flow-reconciliation", "flow-settlement"}
+    for seed in range(1, 51):
+        planned = plan_of(seed, faults=Seed.faults)
+        assert {(fault.kind, fault.target) for fault in planned} >= {*CERTAIN}
+        assert len(planned) == Seed.faults
+    assert len(plan_of(7, faults=3)) == 3
 
 
 def test_the_settlement_flow_is_killed_in_every_seed_and_others_are_disturbed_beside_it() -> None:

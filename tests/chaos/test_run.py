@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from sandbox.stack.composition import compose
 from sandbox.stack.layout import Layout
 from sandbox.stack.spec import ChildSpec
 from tests.chaos.clients import running_clients
-from tests.chaos.evidence import Evidence, Settlement
+from tests.chaos.evidence import Evidence, Settlement, as_json
 from tests.chaos.merchants import API_KEYS
 from tests.chaos.run import Seed
 from tests.harness.stack import RunningStack
@@ -67,7 +67,9 @@ def test_its_processes_know_both_merchants_and_reach_the_network_through_both_pr
 def test_evidence_of_settlement_can_be_written_down() -> None:
     settlement = Settlement(adjustments=(), files={"f": 1}, lines=(), settled=(), rows=None, mismatches=(("tx", "a"),))
     evidence = Evidence(history=(), steps=(), rows=None, bookings=(), settlement=settlement)
-    assert json.loads(json.dumps(asdict(evidence)))["settlement"]["files"] == {"f": 1}
+    again = json.loads(as_json(replace(evidence, audited={("pi_1", 1): "digest"})))
+    assert again["settlement"]["files"] == {"f": 1}
+    assert again["audited"] == [["pi_1", 1, "digest"]]
 
 
 def test_the_clients_are_the_merchants_and_end_when_they_are_done(tmp_path: Path) -> None:
