@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import uvloop
 from msgspec import Struct
 
 from schemas.identifiers import PaymentIntentId
@@ -27,8 +26,10 @@ __all__ = ["CallEngine", "Engine", "FinishedCall", "Order"]
 log = logging.getLogger("paystream.calls")
 
 _END_SECONDS_MAX = 5.0
-# Adapters keep the deadline themselves; one that does not must not hold its slot for ever.
+# Adapters keep the deadline themselves; one that does not must not hold its slot for ever. One look for all calls costs
+# less than a timer for each.
 _OVERDUE_SECONDS = 2.0
+_LOOK_EVERY_SECONDS = 0.5
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -80,6 +81,7 @@ class CallEngine:
         self._inbox: deque[Order] = deque()
         self._finished: deque[FinishedCall] = deque()
         self._departures: dict[asyncio.Task[None], Departure] = {}
+        self._overdue_at: dict[asyncio.Task[None], float] = {}
         self._held_back: Cause | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -131,7 +133,8 @@ class CallEngine:
 
     def _run(self, started: threading.Event) -> None:
         try:
-            uvloop.run(self._serve(started))
+            # Not uvloop: it lets go of the GIL before each callback, and the dataflow's thread waits for it.
+            asyncio.run(self._serve(started))
         except BaseException as error:
             log.exception("%s: the loop has died", self._name)
             self._failure = error
@@ -144,8 +147,9 @@ class CallEngine:
             for processor in self._processors.values():
                 await processor.open()
             started.set()
+            watch = asyncio.create_task(self._cancel_overdue())
             await self._end.wait()
-            tasks = list(self._departures)
+            tasks = [watch, *self._departures]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -161,7 +165,20 @@ class CallEngine:
                 departure.hold_back(self._held_back)
             task = asyncio.get_running_loop().create_task(self._make(order, departure))
             self._departures[task] = departure
-            task.add_done_callback(self._departures.__delitem__)
+            self._overdue_at[task] = time.monotonic() + order.deadline_seconds + _OVERDUE_SECONDS
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._departures[task]
+        self._overdue_at.pop(task, None)
+
+    async def _cancel_overdue(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            now = time.monotonic()
+            for task in [task for task, overdue_at in self._overdue_at.items() if overdue_at <= now]:
+                del self._overdue_at[task]
+                task.cancel()
 
     def _hold_back(self, cause: Cause) -> None:
         self._held_back = cause
@@ -202,9 +219,13 @@ class CallEngine:
         }[order.kind]
         failed = Cause.adapter_failed
         try:
-            async with asyncio.timeout(order.deadline_seconds + _OVERDUE_SECONDS):
-                answer = await method(call, departure)
-        except TimeoutError:
+            answer = await method(call, departure)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            if task in self._overdue_at:
+                raise
+            task.uncancel()
             return departure.nothing_learnt(not_sent=Cause.no_connection, unknown=Cause.timed_out)
         except Exception:
             # A bug in an adapter must not lose the call: what it did before it failed is known from the gate.
