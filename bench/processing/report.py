@@ -43,11 +43,11 @@ class Wanted:
     calls_per_second: float = 2_000
     ratio_to_bare: float = 0.6
     in_flight_max: int = 1_900
-    growth_bytes: int = 64_000_000
+    growth_bytes: int = 100_000_000
     """Of the resident set, from the end of the warm-up to the end of the flood.
 
-    10,000 entries that wait take some 1,500 bytes each, and the source holds a fetch of 1 MB a partition. The events of
-    the flood are nearly twice as much by their bytes alone.
+    That is for the entries that wait, some thousands of bytes each, and for a fetch of 1 MB a partition. The events of
+    the flood are more by their bytes alone, and as entries they would be several times as much.
     """
 
 
