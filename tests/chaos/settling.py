@@ -197,7 +197,8 @@ def import_file(
     first = begin(stack, log, interruption, str(place), str(path), module="tests.chaos.interrupted")
     try:
         until(lambda: has_ended(first.pid) or stands_still(first.pid), seconds=_IMPORTED_WITHIN_SECONDS)
-        was_interrupted = stands_still(first.pid) or first.poll() == -signal.SIGKILL
+        # One that was killed looks as if it had ended before the last of its threads has: then it cannot be asked yet.
+        was_interrupted = stands_still(first.pid) or first.wait(_SHUT_OUT_ENDS_WITHIN_SECONDS) == -signal.SIGKILL
         insist(stack, log, "settlement", "import", str(path), within_seconds=_IMPORTED_WITHIN_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             first.send_signal(signal.SIGCONT)
