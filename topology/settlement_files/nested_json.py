@@ -25,6 +25,7 @@ __all__ = ["NestedJson"]
 
 _CHUNK_BYTES = 64 * 1024
 _DEPTH_MAX = 64
+_DIGITS_BLOCK = 320
 _OPENS, _CLOSES = ("start_map", "start_array"), ("end_map", "end_array")
 
 
@@ -88,21 +89,64 @@ class NestedJson:
         events: list[tuple[str, Any]] = ijson.sendable_list()
         parser = ijson.basic_parse_coro(events)
         document = _Document()
+        digits = _Digits()
         try:
-            while chunk := stream.read(_CHUNK_BYTES):
-                parser.send(chunk)
-                if not events and len(chunk) == _CHUNK_BYTES:
+            while True:
+                chunk = stream.read(_CHUNK_BYTES)
+                sound = digits.before_too_many(chunk)
+                fault = _fault(parser, sound, ends=not chunk)
+                if fault is None and len(sound) < len(chunk):
+                    fault = f"is followed by {_DIGITS_BLOCK} digits in a row, or more"
+                elif fault is None and not events and len(chunk) == _CHUNK_BYTES:
                     # The parser would go on gathering a text that has no end.
-                    yield Malformed(document.entries, f"is followed by a value of more than {_CHUNK_BYTES} bytes")
-                    return
+                    fault = f"is followed by a value of more than {_CHUNK_BYTES} bytes"
+                # What was complete before the fault has its place before it.
                 yield from document.read(events)
                 del events[:]
-            parser.close()
+                if fault is not None:
+                    yield Malformed(document.entries, fault)
+                if fault is not None or not chunk:
+                    return
         except _TooDeep:
             yield Malformed(document.entries, f"is followed by more than {_DEPTH_MAX} values one inside the other")
-        except ijson.JSONError:
-            yield from document.read(events)
-            yield Malformed(document.entries, "goes on with what is not JSON, or ends there")
+
+
+class _Digits:
+    """Finds numbers that are too long to be any, before the parser makes numbers of them.
+
+    Where Python refuses to (from 4,301 digits on; no less than 640 can be set), ijson 3.6 goes on as if nothing had
+    happened, and leaves an event without a value: whoever looks at that crashes the process. Looked for are whole
+    blocks of digits. A row of two blocks less one has such a block in it, wherever it begins.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def before_too_many(self, chunk: bytes) -> bytes:
+        """What of the next piece comes before too many digits: all of it, where there are none."""
+        known = len(self._rest)
+        content = self._rest + chunk
+        end = len(content) - len(content) % _DIGITS_BLOCK
+        self._rest = content[end:]
+        for at in range(0, end, _DIGITS_BLOCK):
+            if content[at : at + _DIGITS_BLOCK].isdigit():
+                return chunk[: max(0, at - known)]
+        return chunk
+
+
+def _fault(parser: Any, piece: bytes, *, ends: bool) -> str | None:
+    """Give the next piece to the parser, or tell it that there is none. What is wrong, where it cannot go on."""
+    try:
+        if ends:
+            parser.close()
+        elif piece:
+            parser.send(piece)
+    except ijson.JSONError:
+        return "goes on with what is not JSON, or ends there"
+    except (ArithmeticError, ValueError):
+        # JSON bounds no exponent, Decimal does.
+        return "goes on with a value that cannot be read"
+    return None
 
 
 class _TooDeep(Exception):
