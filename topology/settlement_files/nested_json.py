@@ -70,6 +70,13 @@ _OUT_OF = {
 }
 _ARRAYS = (_In.batches, _In.merchant_batches, _In.lines)
 
+# The members that are kept of each map. Of others there may be any number, and they may be of any size.
+_HEADER = ("processor", "file_sequence", "settlement_date")
+_SUMS = ("lines", "amount_minor", "fee_minor", "net_minor")
+_TRAILER = ("file_sequence", "lines")
+_KEPT = {_In.document: _HEADER, _In.batch: ("currency",), _In.totals: _SUMS, _In.trailer: _TRAILER}
+_KEPT_OF_A_LINE = frozenset(FIELDS)
+
 
 class NestedJson:
     """`nested-json` (`topology.settlement_files.port.SettlementFormat`)."""
@@ -180,12 +187,13 @@ class _Document:
             elif event in _CLOSES:
                 yield from self._close()
             elif self._inside is _In.line:
-                if self._key in line:
-                    yield Malformed(self.entries, f"has {self._known_key()} twice")
-                line[self._key] = value
+                if self._key in _KEPT_OF_A_LINE:
+                    if self._key in line:
+                        yield Malformed(self.entries, f"has {self._key} twice")
+                    line[self._key] = value
             elif self._inside in _ARRAYS:
                 yield Malformed(self.entries, f"is followed by a value that is none of the {self._inside.name}")
-            else:
+            elif self._key in _KEPT.get(self._inside, ()):
                 self._members[self._inside][self._key] = value
 
     def _open(self, event: str) -> Iterator[Item]:
@@ -210,7 +218,7 @@ class _Document:
         elif inside is _In.batch:
             yield from self._total(members)
         elif inside is _In.trailer:
-            yield Trailer(self.entries, *[members.get(name, MISSING) for name in ("file_sequence", "lines")])
+            yield Trailer(self.entries, *[members.get(name, MISSING) for name in _TRAILER])
         elif inside is _In.totals:
             self._members[_In.batch]["totals"] = dict(members)
 
@@ -227,14 +235,9 @@ class _Document:
             return Malformed(self.entries, "is followed by batches for the second time")
         self._header_told = True
         members = self._members[_In.document]
-        named = ("processor", "file_sequence", "settlement_date")
-        return Header(self.entries, *[members.get(name, MISSING) for name in named])
+        return Header(self.entries, *[members.get(name, MISSING) for name in _HEADER])
 
     def _total(self, batch: dict[str, Any]) -> Iterator[Item]:
         totals = batch.get("totals")
         if isinstance(totals, dict):
-            named = ("lines", "amount_minor", "fee_minor", "net_minor")
-            yield Total(self.entries, batch.get("currency", MISSING), *[totals.get(name, MISSING) for name in named])
-
-    def _known_key(self) -> str:
-        return self._key if self._key in FIELDS else "a member"
+            yield Total(self.entries, batch.get("currency", MISSING), *[totals.get(name, MISSING) for name in _SUMS])
