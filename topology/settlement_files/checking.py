@@ -62,7 +62,10 @@ class CheckedFile:
 
 
 class FileRefused(ValueError):
-    """What is wrong with a file: sentences that begin with the place, the first PROBLEMS_MAX of `count`."""
+    """What is wrong with a file: sentences that begin with the place, the first PROBLEMS_MAX of `count`.
+
+    A file that is too long as a whole has no place.
+    """
 
     def __init__(self, problems: list[str], *, count: int) -> None:
         super().__init__("\n".join(problems))
