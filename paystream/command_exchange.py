@@ -17,7 +17,7 @@ from schemas.codec import CodecError, decode, encode
 from schemas.commands import CommandReply, PaymentCommand
 from schemas.topics import COMMANDS, REPLIES
 
-__all__ = ["CommandExchange", "NotSent"]
+__all__ = ["CommandExchange", "NotHeard", "NotSent"]
 
 _ASK_SECONDS = 10.0
 _DELIVERY_SECONDS = 8.0
@@ -26,6 +26,10 @@ _POLL_SECONDS = 0.1
 
 class NotSent(Exception):
     """The log was not reached: nothing was asked, and nothing will come of it."""
+
+
+class NotHeard(Exception):
+    """The command was sent, and its reply cannot be read: it may have been carried out, or may be still."""
 
 
 class CommandExchange:
@@ -61,7 +65,10 @@ class CommandExchange:
         self._consumer.close()
 
     def ask(self, command: PaymentCommand, *, within_seconds: float) -> CommandReply | None:
-        """The reply, or None where none came in time, which says nothing about the command. Raises NotSent."""
+        """The reply, or None where none came in time, which says nothing about the command.
+
+        Raises NotSent, and NotHeard, which says nothing about the command either.
+        """
         until = time.monotonic() + within_seconds
         self._send(command)
         while (left_seconds := until - time.monotonic()) > 0:
@@ -104,10 +111,11 @@ class CommandExchange:
 
 
 def _reply(message: Message) -> CommandReply | None:
+    """The reply, if it is one. Raises NotHeard: by then the command has been sent."""
     error = message.error()
     if error is not None:
         if error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise KafkaException(error)
+            raise NotHeard(str(error))
         return None
     try:
         record = decode(message.value() or b"")

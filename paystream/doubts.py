@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import typer
 
 from paystream import reconcile_tables as tables
-from paystream.command_exchange import CommandExchange, NotSent
+from paystream.command_exchange import CommandExchange, NotHeard, NotSent
 from paystream.durations import parse_duration
 from paystream.environment import process_settings
 from paystream.history import describe, describe_mismatch, describe_open
@@ -135,10 +135,13 @@ def resolve(
         typer.echo(tables.plain(sentence))
     if not is_meant:
         _confirm(f"Record that {word.transaction_id} was {word.outcome}, by {word.operator!r}?")
-    reply = _ask(word, intent, wait_seconds=wait_seconds)
+    try:
+        reply, silence = _ask(word, intent, wait_seconds=wait_seconds), "no answer came in time"
+    except NotHeard as error:
+        reply, silence = None, f"the answer cannot be heard ({error})"
     if reply is None:
         _fail(
-            "no answer came in time: it is not known what came of it. The command may still be carried out;"
+            f"{silence}: it is not known what came of it. The command may still be carried out;"
             f" see `paystream reconcile show {word.transaction_id}`, or give the same command again",
             code=UNKNOWN,
         )
@@ -209,6 +212,7 @@ def _is_somebody_here() -> bool:
 
 
 def _ask(word: Word, intent: PaymentIntent, *, wait_seconds: float) -> CommandReply | None:
+    """The reply, if one came in time. Raises NotHeard."""
     try:
         with CommandExchange(process_settings("kafka_bootstrap")["kafka_bootstrap"]) as exchange:
             command = command_of(word, intent, at=_now(), reply_partition=exchange.partition)

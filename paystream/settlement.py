@@ -20,6 +20,7 @@ from topology.settlement_files import (
     S3Access,
     SequenceTaken,
     SourceUnavailable,
+    SpoolUnavailable,
     import_file,
     opened,
 )
@@ -47,6 +48,8 @@ def import_settlement_file(settings: Settings, location: str, form: str | None) 
         return _failed(f"{location} is refused: {refused.count} problems. Nothing of it was imported.")
     except (SequenceTaken, SourceUnavailable, WrongPartitions) as error:
         return _failed(str(error))
+    except SpoolUnavailable as error:
+        return _failed(f"{location}: {error}. Import the file again: it goes on from where it was.")
     except KafkaException as error:
         return _failed(
             f"Kafka at {settings['kafka_bootstrap']}: {error}. Import the file again: it goes on from there."

@@ -38,28 +38,43 @@ _WATERMARK = (
 )
 
 # Our own reference first: the processor's is only asked for where that names nothing. A line is no second one where its
-# settlement stands already; what the Transaction was settled by are the settlements that used up a line of it. A window
-# that ended before it was captured was that of the doubt.
+# settlement stands already. A window that ended before it was captured was that of the doubt.
+#
+# An authorization is charged once. So what it was settled by are the settlements that used up a line of any Transaction
+# of it: of itself, its captures, its voids. Where an intent has succeeded and no capture of it stands, the answer to
+# its last call said that the authorization had been captured; compensating voids, which decide nothing, do not count.
+# A charge by anything that belongs to another authorization is one that we do not know.
 _FIND = """
 SELECT asked.number,
        EXISTS (SELECT FROM settlements AS judged WHERE judged.id = asked.settlement_id),
        found.payment_intent_id, found.id, found.type, found.status, found.amount_minor, found.currency,
        intent.status, intent.amount_received_minor, intent.currency,
        EXISTS (SELECT FROM settlements AS settled
-               WHERE settled.payment_intent_id = found.payment_intent_id AND settled.transaction_id = found.id
-                 AND settled.outcome IN ('settled', 'amount', 'currency')),
+               JOIN transactions AS charged
+                 ON charged.payment_intent_id = found.payment_intent_id
+                AND charged.payment_intent_created_at = found.payment_intent_created_at
+                AND charged.id = settled.transaction_id
+               WHERE settled.payment_intent_id = found.payment_intent_id
+                 AND settled.outcome IN ('settled', 'amount', 'currency')
+                 AND coalesce(charged.authorization_id, charged.id) = found.authorization_id),
        EXISTS (SELECT FROM settlements AS missed
                WHERE missed.payment_intent_id = found.payment_intent_id AND missed.transaction_id = found.id
                  AND missed.outcome = 'missing_at_processor' AND missed.at > found.completed_at),
-       EXISTS (SELECT FROM transactions AS stands
-               WHERE stands.payment_intent_id = found.payment_intent_id
-                 AND stands.payment_intent_created_at = found.payment_intent_created_at
-                 AND stands.type = 'capture' AND stands.status = 'succeeded')
+       NOT EXISTS (SELECT FROM transactions AS stands
+                   WHERE stands.payment_intent_id = found.payment_intent_id
+                     AND stands.payment_intent_created_at = found.payment_intent_created_at
+                     AND stands.type = 'capture' AND stands.status = 'succeeded')
+       AND found.authorization_id = (SELECT last.authorization_id FROM transactions AS last
+               WHERE last.payment_intent_id = found.payment_intent_id
+                 AND last.payment_intent_created_at = found.payment_intent_created_at
+                 AND last.type IN ('capture', 'void') AND last.void_reason IS DISTINCT FROM 'late_approval'
+               ORDER BY last.position DESC LIMIT 1)
 FROM unnest(%(numbers)s::integer[], %(processors)s::text[], %(references)s::text[],
             %(processor_references)s::text[], %(settlement_ids)s::text[])
      AS asked (number, processor, reference, processor_reference, settlement_id)
 LEFT JOIN LATERAL (
-    SELECT payment_intent_id, payment_intent_created_at, id, type, status, amount_minor, currency, completed_at
+    SELECT payment_intent_id, payment_intent_created_at, id, type, status, amount_minor, currency, completed_at,
+           coalesce(authorization_id, id) AS authorization_id
     FROM (SELECT 1 AS place, own.*
           FROM transactions AS own
           WHERE own.id = asked.reference AND own.processor = asked.processor
@@ -92,10 +107,10 @@ class Asked:
 class FoundTransaction:
     """The Transaction that was meant, as the read model has it.
 
-    `captured_minor` is what the customer was charged by it, as far as we know; None where we know of no charge.
-    `is_captured`: it is a capture that has succeeded, and not one whose charge was found by another call. `is_open`: it
-    has no outcome yet. `is_settled`: a line has been matched with it. `was_missed`: its window has ended without one,
-    since it has its outcome.
+    `captured_minor` is what the customer was charged by it, or by its authorization, as far as we know; None where we
+    know of no charge. `is_captured`: it is a capture that has succeeded, and not one whose charge was found by another
+    call. `is_open`: it has no outcome yet. `is_settled`: a line has been matched with it, or with another Transaction
+    of its authorization. `was_missed`: its window has ended without one, since it has its outcome.
     """
 
     payment_intent_id: PaymentIntentId
@@ -197,7 +212,7 @@ def _transaction(
     intent_currency: str,
     is_settled: bool,
     was_missed: bool,
-    has_capture: bool,
+    was_found_captured: bool,
 ) -> FoundTransaction | None:
     if payment_intent_id is None:
         return None
@@ -205,9 +220,10 @@ def _transaction(
     is_captured = kind is TransactionType.capture and status == TransactionStatus.succeeded
     if is_captured:
         captured_minor = amount_minor
-    elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0 and not has_capture:
-        # Found captured by the answer to another call, so no capture stands as succeeded. The charge is known. Where a
-        # capture stands, what was received is its; a charge by this one would be a second one, and is not known.
+    elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0 and was_found_captured:
+        # Its authorization was found captured by the answer to another call, so no capture stands as succeeded. The
+        # charge is known. Where a capture stands, what was received is its; a charge by this one would be a second one,
+        # as one by another authorization would be, and is not known.
         captured_minor, currency = received_minor, intent_currency
     return FoundTransaction(
         payment_intent_id=PaymentIntentId(payment_intent_id),

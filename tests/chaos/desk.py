@@ -16,7 +16,8 @@ from typing import Self
 from unittest.mock import patch
 
 from schemas.codec import decode
-from schemas.payment import PaymentEvent, PaymentIntent, Transaction, TransactionStatus, TransactionType
+from schemas.identifiers import TransactionId
+from schemas.payment import PaymentEvent, PaymentIntent, Transaction, TransactionStatus, TransactionType, VoidReason
 from schemas.settlement import Settlement as Record
 from schemas.settlement import SettlementFile, SettlementLine, SettlementOutcome
 from schemas.times import Micros
@@ -116,13 +117,11 @@ class _ReadModel:
 
 
 def _found(intent: PaymentIntent, one: Transaction, written: Sequence[Record]) -> FoundTransaction:
+    # An authorization is charged once, by whichever of its Transactions.
+    charged = [other.id for other in intent.transactions if _authorization_of(other) == _authorization_of(one)]
     outcomes = [settled.outcome for settled in written if settled.transaction_id == one.id]
     is_captured = one.type is TransactionType.capture and one.status is TransactionStatus.succeeded
-    has_capture = any(
-        other.type is TransactionType.capture and other.status is TransactionStatus.succeeded
-        for other in intent.transactions
-    )
-    received_minor = None if has_capture else intent.amount_received_minor or None
+    received_minor = intent.amount_received_minor or None if _was_found_captured(intent, one) else None
     return FoundTransaction(
         payment_intent_id=intent.id,
         id=one.id,
@@ -132,9 +131,27 @@ def _found(intent: PaymentIntent, one: Transaction, written: Sequence[Record]) -
         captured_minor=one.amount_minor if is_captured else received_minor,
         is_captured=is_captured,
         is_open=one.status in (TransactionStatus.created, TransactionStatus.pending),
-        is_settled=any(outcome in _MATCHED for outcome in outcomes),
+        is_settled=any(settled.outcome in _MATCHED and settled.transaction_id in charged for settled in written),
         was_missed=SettlementOutcome.missing_at_processor in outcomes,
     )
+
+
+def _authorization_of(one: Transaction) -> TransactionId:
+    return one.authorization_id or one.id
+
+
+def _was_found_captured(intent: PaymentIntent, one: Transaction) -> bool:
+    """Whether no capture stands, and the last call that decided anything was about this Transaction's authorization."""
+    called = [
+        other
+        for other in intent.transactions
+        if other.type in (TransactionType.capture, TransactionType.void)
+        and other.void_reason is not VoidReason.late_approval
+    ]
+    has_capture = any(
+        other.type is TransactionType.capture and other.status is TransactionStatus.succeeded for other in called
+    )
+    return not has_capture and bool(called) and _authorization_of(called[-1]) == _authorization_of(one)
 
 
 class Desk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from schemas.settlement import SettlementFile
 from tests.paystream.test_cli import paystream
 from tests.topology.settlement_files.files import booking, csv_file
 from topology.kafka import WrongPartitions
+from topology.settlement_files import spooling
 
 REPORT = csv_file([booking(number) for number in range(3)])
 
@@ -116,6 +118,36 @@ def test_settings_that_do_not_fit_the_topics_are_told_of(
     log.failure = WrongPartitions("the topics have 64 partitions, PAYSTREAM_PARTITIONS is 4")
     assert settlement.import_settlement_file(settings, str(file), None) == 1
     assert capsys.readouterr().err == "the topics have 64 partitions, PAYSTREAM_PARTITIONS is 4\n"
+
+
+def test_a_file_that_is_too_long_is_refused(
+    log: Log, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(spooling, "FILE_BYTES_MAX", len(REPORT) - 1)
+    assert settlement.import_settlement_file(settings, str(file), None) == 1
+    said = capsys.readouterr().err
+    assert f"{file}: the file is longer than {len(REPORT) - 1} bytes, which is the most." in said
+    assert "Nothing of it was imported." in said
+    assert log.lines == 0
+
+
+def test_a_file_that_cannot_be_read_is_told_of(
+    log: Log, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is mapped at the beginning of a process's memory."""
+    assert settlement.import_settlement_file(settings, "/proc/self/mem", "csv") == 1
+    assert capsys.readouterr().err == "/proc/self/mem: Input/output error\n"
+    assert log.closed
+
+
+def test_a_disk_that_does_not_hold_the_file_is_told_of(
+    log: Log, settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(file.parent / "absent"))
+    assert settlement.import_settlement_file(settings, str(file), None) == 1
+    said = f"{file}: it cannot be kept on disk while it is checked: No such file or directory. Import the file again"
+    assert capsys.readouterr().err.startswith(said)
+    assert log.lines == 0
 
 
 def test_the_wrong_format_is_refused(

@@ -11,6 +11,7 @@ from topology.settlement_files.formats import FORMATS
 from topology.settlement_files.importing import Imported, SequenceTaken, import_file
 from topology.settlement_files.kafka_log import KafkaFileLog
 from topology.settlement_files.sources import S3Access, SourceUnavailable, opened
+from topology.settlement_files.spooling import SpoolUnavailable
 
 __all__ = [
     "FORMATS",
@@ -21,6 +22,7 @@ __all__ = [
     "S3Access",
     "SequenceTaken",
     "SourceUnavailable",
+    "SpoolUnavailable",
     "import_file",
     "opened",
 ]

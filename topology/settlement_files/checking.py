@@ -24,6 +24,7 @@ PROBLEMS_MAX: Final = 100
 """So many problems of a file are told; of a file that has more, how many it has."""
 
 _SEQUENCE_MAX = 2**62
+_LINE_NUMBER_MAX = 1_000_000_000
 _PROCESSOR = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _REFERENCE = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _KIND = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
@@ -61,7 +62,10 @@ class CheckedFile:
 
 
 class FileRefused(ValueError):
-    """What is wrong with a file: sentences that begin with the place, the first PROBLEMS_MAX of `count`."""
+    """What is wrong with a file: sentences that begin with the place, the first PROBLEMS_MAX of `count`.
+
+    A file that is too long as a whole has no place.
+    """
 
     def __init__(self, problems: list[str], *, count: int) -> None:
         super().__init__("\n".join(problems))
@@ -226,11 +230,13 @@ class Checking:
     def _check_number(self, value: object) -> None:
         """Lines are numbered 1, 2, 3 …: none is missing, none is there twice."""
         number, expected = self._whole(value), self._number + 1
+        if number is None or abs(number) > _LINE_NUMBER_MAX:
+            # It is not counted on from: the number after it would be told, and what stands there might be anything.
+            self._number = expected
+            raise Invalid("has no line number" if number is None else "has a line number out of bounds")
         # What follows a wrong number counts on from it, so that one fault is told once.
-        self._number = expected if number is None else number
+        self._number = number
         is_lost, self._is_lost = self._is_lost, False
-        if number is None:
-            raise Invalid("has no line number")
         if is_lost:
             return
         if number == expected - 1 and number > 0:

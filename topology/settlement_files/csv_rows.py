@@ -41,7 +41,7 @@ class CsvRows:
         """Row by row; a row that cannot be read is told, and the next one read."""
         lines = _Lines(stream)
         has_columns = False
-        for row in csv.reader(lines, strict=True):
+        for row in _rows(lines):
             if lines.malformed is not None:
                 yield lines.malformed
                 lines.malformed = None
@@ -72,21 +72,44 @@ class _Lines:
             except UnicodeDecodeError:
                 yield self._not_text("is not UTF-8")
                 continue
-            if '"' in text:
+            content = _without_end(text)
+            if '"' in content:
                 # Nothing in such a file needs a quote, and a field with a line break in it would move all places.
                 yield self._not_text("has a quotation mark")
-            elif "\r" in text[:-2] or text.endswith("\r") or "\0" in text:
+            elif "\r" in content or "\0" in content:
                 yield self._not_text("has a control character")
             else:
                 yield text
 
-    def _not_text(self, reason: str) -> str:
+    def tell(self, reason: str) -> None:
+        """What is wrong with the line that was read last."""
         self.malformed = Malformed(self.place, reason)
+
+    def _not_text(self, reason: str) -> str:
+        self.tell(reason)
         return "\n"
 
     def _skip_the_rest(self, raw: bytes) -> None:
         while raw and not raw.endswith(b"\n"):
             raw = self._stream.readline(_LINE_BYTES_MAX)
+
+
+def _without_end(text: str) -> str:
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def _rows(lines: _Lines) -> Iterator[list[str]]:
+    """One row for each line; of a line that cannot be taken apart an empty one, and it is told of."""
+    reader = csv.reader(lines, strict=True)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            lines.tell("cannot be taken apart into fields")
+            row = []
+        yield row
 
 
 def _columns(place: int, row: list[str]) -> Iterator[Item]:

@@ -23,7 +23,8 @@ from schemas.times import Micros
 from topology.settlement_files.checking import CheckedFile, Checking, FileRefused, Line
 from topology.settlement_files.formats import BEGINNING_BYTES, format_of
 from topology.settlement_files.port import SettlementFormat
-from topology.settlement_files.spooling import LineSpool, Readable, Spooled, line_spool, spooled
+from topology.settlement_files.sources import SourceUnavailable
+from topology.settlement_files.spooling import LineSpool, Readable, Spooled, SpoolUnavailable, line_spool, spooled
 from topology.settling.references import key_of
 
 __all__ = ["LINES_PER_TRANSACTION", "FileLog", "Imported", "SequenceTaken", "import_file"]
@@ -53,7 +54,7 @@ class Imported:
 
 
 class FileLog(Protocol):
-    """Where lines and the records of files are written, and read back."""
+    """Where lines and the records of files are written, and read back. It raises no OSError: those are of the disk."""
 
     def begin(self, processor: str, file_sequence: int) -> SettlementFile | None:
         """Shut out every other import of this file, and say what is on record of it."""
@@ -68,8 +69,19 @@ class FileLog(Protocol):
 def import_file(source: Readable, log: FileLog, *, at: Micros, form: SettlementFormat | None = None) -> Imported:
     """Import a file; `form` None: of the format that it begins as. `at` is this moment.
 
-    Raises FileRefused where anything is wrong with it, and SequenceTaken; then nothing has been written.
+    Raises FileRefused where anything is wrong with it, and SequenceTaken; then nothing has been written. Raises
+    SpoolUnavailable where the disk fails, and what source and log raise: the same file again goes on from there.
     """
+    try:
+        return _import(source, log, at, form)
+    except SourceUnavailable:
+        raise
+    except OSError as error:
+        # Closing the spools may fail as well, so all of it is in here.
+        raise SpoolUnavailable(f"it cannot be kept on disk while it is checked: {error.strerror or error}") from error
+
+
+def _import(source: Readable, log: FileLog, at: Micros, form: SettlementFormat | None) -> Imported:
     with spooled(source) as raw, line_spool() as lines:
         file = _check(raw, form, lines, at)
         known = log.begin(file.processor, file.file_sequence)

@@ -25,6 +25,7 @@ __all__ = ["NestedJson"]
 
 _CHUNK_BYTES = 64 * 1024
 _DEPTH_MAX = 64
+_DIGITS_BLOCK = 320
 _OPENS, _CLOSES = ("start_map", "start_array"), ("end_map", "end_array")
 
 
@@ -69,6 +70,13 @@ _OUT_OF = {
 }
 _ARRAYS = (_In.batches, _In.merchant_batches, _In.lines)
 
+# The members that are kept of each map. Of others there may be any number, and they may be of any size.
+_HEADER = ("processor", "file_sequence", "settlement_date")
+_SUMS = ("lines", "amount_minor", "fee_minor", "net_minor")
+_TRAILER = ("file_sequence", "lines")
+_KEPT = {_In.document: _HEADER, _In.batch: ("currency",), _In.totals: _SUMS, _In.trailer: _TRAILER}
+_KEPT_OF_A_LINE = frozenset(FIELDS)
+
 
 class NestedJson:
     """`nested-json` (`topology.settlement_files.port.SettlementFormat`)."""
@@ -88,21 +96,64 @@ class NestedJson:
         events: list[tuple[str, Any]] = ijson.sendable_list()
         parser = ijson.basic_parse_coro(events)
         document = _Document()
+        digits = _Digits()
         try:
-            while chunk := stream.read(_CHUNK_BYTES):
-                parser.send(chunk)
-                if not events and len(chunk) == _CHUNK_BYTES:
+            while True:
+                chunk = stream.read(_CHUNK_BYTES)
+                sound = digits.before_too_many(chunk)
+                fault = _fault(parser, sound, ends=not chunk)
+                if fault is None and len(sound) < len(chunk):
+                    fault = f"is followed by {_DIGITS_BLOCK} digits in a row, or more"
+                elif fault is None and not events and len(chunk) == _CHUNK_BYTES:
                     # The parser would go on gathering a text that has no end.
-                    yield Malformed(document.entries, f"is followed by a value of more than {_CHUNK_BYTES} bytes")
-                    return
+                    fault = f"is followed by a value of more than {_CHUNK_BYTES} bytes"
+                # What was complete before the fault has its place before it.
                 yield from document.read(events)
                 del events[:]
-            parser.close()
+                if fault is not None:
+                    yield Malformed(document.entries, fault)
+                if fault is not None or not chunk:
+                    return
         except _TooDeep:
             yield Malformed(document.entries, f"is followed by more than {_DEPTH_MAX} values one inside the other")
-        except ijson.JSONError:
-            yield from document.read(events)
-            yield Malformed(document.entries, "goes on with what is not JSON, or ends there")
+
+
+class _Digits:
+    """Finds numbers that are too long to be any, before the parser makes numbers of them.
+
+    Where Python refuses to (from 4,301 digits on; no less than 640 can be set), ijson 3.6 goes on as if nothing had
+    happened, and leaves an event without a value: whoever looks at that crashes the process. Looked for are whole
+    blocks of digits. A row of two blocks less one has such a block in it, wherever it begins.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def before_too_many(self, chunk: bytes) -> bytes:
+        """What of the next piece comes before too many digits: all of it, where there are none."""
+        known = len(self._rest)
+        content = self._rest + chunk
+        end = len(content) - len(content) % _DIGITS_BLOCK
+        self._rest = content[end:]
+        for at in range(0, end, _DIGITS_BLOCK):
+            if content[at : at + _DIGITS_BLOCK].isdigit():
+                return chunk[: max(0, at - known)]
+        return chunk
+
+
+def _fault(parser: Any, piece: bytes, *, ends: bool) -> str | None:
+    """Give the next piece to the parser, or tell it that there is none. What is wrong, where it cannot go on."""
+    try:
+        if ends:
+            parser.close()
+        elif piece:
+            parser.send(piece)
+    except ijson.JSONError:
+        return "goes on with what is not JSON, or ends there"
+    except (ArithmeticError, ValueError):
+        # JSON bounds no exponent, Decimal does.
+        return "goes on with a value that cannot be read"
+    return None
 
 
 class _TooDeep(Exception):
@@ -136,12 +187,13 @@ class _Document:
             elif event in _CLOSES:
                 yield from self._close()
             elif self._inside is _In.line:
-                if self._key in line:
-                    yield Malformed(self.entries, f"has {self._known_key()} twice")
-                line[self._key] = value
+                if self._key in _KEPT_OF_A_LINE:
+                    if self._key in line:
+                        yield Malformed(self.entries, f"has {self._key} twice")
+                    line[self._key] = value
             elif self._inside in _ARRAYS:
                 yield Malformed(self.entries, f"is followed by a value that is none of the {self._inside.name}")
-            else:
+            elif self._key in _KEPT.get(self._inside, ()):
                 self._members[self._inside][self._key] = value
 
     def _open(self, event: str) -> Iterator[Item]:
@@ -166,7 +218,7 @@ class _Document:
         elif inside is _In.batch:
             yield from self._total(members)
         elif inside is _In.trailer:
-            yield Trailer(self.entries, *[members.get(name, MISSING) for name in ("file_sequence", "lines")])
+            yield Trailer(self.entries, *[members.get(name, MISSING) for name in _TRAILER])
         elif inside is _In.totals:
             self._members[_In.batch]["totals"] = dict(members)
 
@@ -183,14 +235,9 @@ class _Document:
             return Malformed(self.entries, "is followed by batches for the second time")
         self._header_told = True
         members = self._members[_In.document]
-        named = ("processor", "file_sequence", "settlement_date")
-        return Header(self.entries, *[members.get(name, MISSING) for name in named])
+        return Header(self.entries, *[members.get(name, MISSING) for name in _HEADER])
 
     def _total(self, batch: dict[str, Any]) -> Iterator[Item]:
         totals = batch.get("totals")
         if isinstance(totals, dict):
-            named = ("lines", "amount_minor", "fee_minor", "net_minor")
-            yield Total(self.entries, batch.get("currency", MISSING), *[totals.get(name, MISSING) for name in named])
-
-    def _known_key(self) -> str:
-        return self._key if self._key in FIELDS else "a member"
+            yield Total(self.entries, batch.get("currency", MISSING), *[totals.get(name, MISSING) for name in _SUMS])

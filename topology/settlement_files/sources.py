@@ -36,18 +36,39 @@ class S3Access:
 def opened(location: str, access: S3Access) -> Iterator[Readable]:
     """Open a file for reading from its beginning. Raises SourceUnavailable, from the reads within too."""
     if location.startswith(_S3):
-        with _opened_in_s3(location, access) as body:
-            yield body
+        with _opened_in_s3(location, access) as source:
+            yield source
         return
     with _opened_here(location) as file:
-        yield file
+        yield _Source(file, location, (OSError,))
+
+
+class _Source:
+    """Reads, and says what went wrong as `opened` promises."""
+
+    def __init__(self, source: Readable, location: str, failures: tuple[type[Exception], ...]) -> None:
+        self._source = source
+        self._location = location
+        self._failures = failures
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end. Raises SourceUnavailable."""
+        try:
+            return self._source.read(size)
+        except self._failures as error:
+            raise _unavailable(self._location, error) from error
+
+
+def _unavailable(location: str, error: Exception) -> SourceUnavailable:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return SourceUnavailable(f"{location}: {reason or error}")
 
 
 def _opened_here(location: str) -> BinaryIO:
     try:
         return Path(location).open("rb")
     except OSError as error:
-        raise SourceUnavailable(f"{location}: {error.strerror or error}") from error
+        raise _unavailable(location, error) from error
 
 
 @contextmanager
@@ -56,10 +77,13 @@ def _opened_in_s3(location: str, access: S3Access) -> Iterator[Readable]:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import HTTPError
 
     bucket, _, key = location.removeprefix(_S3).partition("/")
     if not bucket or not key:
         raise SourceUnavailable(f"{location} is not of the form s3://bucket/key")
+    # Not all that breaks off a body is one of botocore's own errors.
+    failures = (BotoCoreError, ClientError, HTTPError, OSError)
     try:
         client = boto3.client(
             "s3",
@@ -69,7 +93,8 @@ def _opened_in_s3(location: str, access: S3Access) -> Iterator[Readable]:
             aws_secret_access_key=access.secret_access_key,
             config=Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 3}),
         )
-        with closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
-            yield body
-    except (BotoCoreError, ClientError) as error:
-        raise SourceUnavailable(f"{location}: {error}") from error
+        found = client.get_object(Bucket=bucket, Key=key)["Body"]
+    except failures as error:
+        raise _unavailable(location, error) from error
+    with closing(found) as body:
+        yield _Source(body, location, failures)

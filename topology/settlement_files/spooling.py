@@ -1,7 +1,8 @@
 """A file on disk while it is imported: as it came, so that what is checked is what is written; and its lines, encoded.
 
 The lines are encoded while the file is checked and lie there until all of it is known to be right, so it is parsed once
-and takes no memory. Both are temporary files without a name: they are gone with the process.
+and takes no memory. Both are temporary files without a name: they are gone with the process. A source may have no end,
+so a file has a size that it may not pass.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO, Final, Protocol
 
-__all__ = ["LineSpool", "Readable", "Spooled", "line_spool", "spooled"]
+from topology.settlement_files.checking import FileRefused
+
+__all__ = ["FILE_BYTES_MAX", "LineSpool", "Readable", "SpoolUnavailable", "Spooled", "line_spool", "spooled"]
+
+FILE_BYTES_MAX: Final = 2 * 1024**3
+"""The size of a file that is imported at most: some fifteen million lines in CSV, some six million nested."""
 
 _CHUNK_BYTES = 1024 * 1024
 _FRAME = struct.Struct("<HI")
@@ -27,6 +33,10 @@ class Readable(Protocol):
         """At most so many bytes; none at the end."""
 
 
+class SpoolUnavailable(OSError):
+    """The disk of this machine does not hold the file while it is checked: it is full, say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spooled:
     """A whole file, and the SHA-256 of its content."""
@@ -37,10 +47,16 @@ class Spooled:
 
 @contextmanager
 def spooled(source: Readable) -> Iterator[Spooled]:
-    """Copy a source to disk, as far as it goes, and give it back from its beginning."""
-    digest = hashlib.sha256()
+    """Copy a source to disk and give it back from its beginning.
+
+    Raises FileRefused where it goes on beyond FILE_BYTES_MAX, and the OSErrors of the disk.
+    """
+    digest, size_bytes = hashlib.sha256(), 0
     with tempfile.TemporaryFile() as file:
         while chunk := source.read(_CHUNK_BYTES):
+            size_bytes += len(chunk)
+            if size_bytes > FILE_BYTES_MAX:
+                raise FileRefused([f"the file is longer than {FILE_BYTES_MAX:,} bytes, which is the most."], count=1)
             digest.update(chunk)
             file.write(chunk)
         file.seek(0)

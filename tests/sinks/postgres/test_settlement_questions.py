@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 import pytest
 from msgspec.structs import replace
 
 from schemas.identifiers import PaymentIntentId, TransactionId, transaction_id
-from schemas.payment import PaymentEvent, PaymentIntentStatus, TransactionStatus
+from schemas.payment import PaymentEvent, PaymentIntentStatus, Transaction, TransactionStatus, VoidReason
 from schemas.payment import TransactionType as Type
 from schemas.times import later
 from sinks.postgres import Asked, Finding, FoundTransaction, ReadModelUnavailable, ReadModelWriter, SettlementReader
@@ -41,6 +41,59 @@ FOUND = FoundTransaction(
     is_settled=False,
     was_missed=False,
 )
+
+
+def a_void(
+    name: str,
+    *,
+    of: TransactionId,
+    reason: VoidReason = VoidReason.requested,
+    status: TransactionStatus = TransactionStatus.failed,
+) -> Transaction:
+    """A void of an authorization of the payment `a`."""
+    return Transaction(
+        id=transaction_id(payment_intent_id=INTENT, idempotency_key=name),
+        type=Type.void,
+        status=status,
+        amount_minor=1_999,
+        currency="usd",
+        processor="cardnet",
+        authorization_id=of,
+        void_reason=reason,
+        created_at=later(NOVEMBER, seconds=8),
+        completed_at=later(NOVEMBER, seconds=9),
+    )
+
+
+DECLINED, AUTHORIZED, FIRST_VOID, VOID = (
+    transaction_id(payment_intent_id=INTENT, idempotency_key=name)
+    for name in ("declined", "authorize", "first void", "void")
+)
+
+
+def found_captured(*further: Transaction) -> PaymentEvent:
+    """The event after which `a` has succeeded without a capture: the void of its second attempt found it captured."""
+    last = life("a")[-1]
+    (authorization,) = last.payment_intent.transactions
+    intent = replace(
+        last.payment_intent,
+        sequence=9,
+        status=PaymentIntentStatus.succeeded,
+        amount_received_minor=1_500,
+        transactions=(
+            replace(authorization, id=DECLINED, status=TransactionStatus.failed, processor_reference="cn_declined"),
+            a_void("first void", of=DECLINED, reason=VoidReason.doubt, status=TransactionStatus.succeeded),
+            authorization,
+            a_void("void", of=AUTHORIZED),
+            *further,
+        ),
+    )
+    return replace(last, id=last.id + "9", sequence=9, payment_intent=intent)
+
+
+def charges(findings: Sequence[Finding]) -> list[tuple[TransactionId, int | None]]:
+    """What was found, and what each was charged."""
+    return [(one.transaction.id, one.transaction.captured_minor) for one in findings if one.transaction is not None]
 
 
 class TestAsking:
@@ -90,6 +143,43 @@ class TestAsking:
         assert unknown.transaction is not None
         assert (unknown.transaction.id, unknown.transaction.captured_minor) == (failed.id, None)
         assert known == Finding(transaction=FOUND)
+
+    def test_what_was_found_captured_is_the_charge_of_its_authorization_alone(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        """A line of the attempt that was declined before it is a charge that nobody knows of."""
+        writer.write([found_captured()], progress=[])
+        findings = reader.find([asked(DECLINED), asked(FIRST_VOID), asked(AUTHORIZED), asked(VOID)])
+        assert charges(findings) == [(DECLINED, None), (FIRST_VOID, None), (AUTHORIZED, 1_500), (VOID, 1_500)]
+
+    def test_a_compensating_void_after_it_says_nothing_of_the_charge(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        late = a_void("late", of=DECLINED, reason=VoidReason.late_approval, status=TransactionStatus.pending)
+        writer.write([found_captured(late)], progress=[])
+        findings = reader.find([asked(late.id), asked(DECLINED), asked(VOID)])
+        assert charges(findings) == [(late.id, None), (DECLINED, None), (VOID, 1_500)]
+
+    def test_a_capture_that_failed_before_the_void_may_have_been_the_charge(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        capture = replace(a_void("capture", of=AUTHORIZED), type=Type.capture, void_reason=None)
+        event = found_captured()
+        *before, void = event.payment_intent.transactions
+        intent = replace(event.payment_intent, transactions=(*before, capture, void))
+        writer.write([replace(event, payment_intent=intent)], progress=[])
+        assert charges(reader.find([asked(capture.id), asked(DECLINED)])) == [(capture.id, 1_500), (DECLINED, None)]
+
+    def test_an_authorization_is_settled_once_by_whichever_of_its_transactions(
+        self, writer: ReadModelWriter, reader: SettlementReader
+    ) -> None:
+        settled = replace(settlement("settled"), transaction_id=VOID)
+        writer.write([found_captured()], progress=[], settlements=[settled])
+        findings = reader.find([asked(VOID), asked(AUTHORIZED), asked(DECLINED), asked(FIRST_VOID)])
+        assert [one.transaction is not None and one.transaction.is_settled for one in findings] == [
+            *(True, True),
+            *(False, False),
+        ]
 
     def test_by_the_processors_where_ours_names_nothing(
         self, writer: ReadModelWriter, reader: SettlementReader

@@ -37,6 +37,7 @@ def captured(
         amount_minor=1_999,
         currency="usd",
         processor="cardnet",
+        authorization_id=last.payment_intent.transactions[0].id,
         processor_reference="cn_capture",
         created_at=later(NOVEMBER, seconds=4),
         completed_at=None if status is TransactionStatus.pending else later(NOVEMBER, seconds=5),

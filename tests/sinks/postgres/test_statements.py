@@ -83,6 +83,8 @@ def test_mismatches_are_read_under_the_names_that_the_view_gives_them() -> None:
         (FIND, "settled", "settlements"),
         (FIND, "missed", "settlements"),
         (FIND, "stands", "transactions"),
+        (FIND, "charged", "transactions"),
+        (FIND, "last", "transactions"),
     ],
 )
 def test_statements_name_columns_that_are_there(statement: str, alias: str, table: str) -> None:
@@ -90,12 +92,12 @@ def test_statements_name_columns_that_are_there(statement: str, alias: str, tabl
     assert named(statement, alias) <= set(columns_of(table))
 
 
-@pytest.mark.parametrize(("has_capture", "captured_minor"), [(False, 1_500), (True, None)])
-def test_what_was_received_is_the_charge_of_the_capture_that_stands(
-    has_capture: bool, captured_minor: int | None
+@pytest.mark.parametrize(("was_found_captured", "captured_minor"), [(True, 1_500), (False, None)])
+def test_what_was_received_is_the_charge_of_what_was_found_captured(
+    was_found_captured: bool, captured_minor: int | None
 ) -> None:
-    """A line of another capture of that payment tells of a second charge."""
-    row = ("pi_1", "tx_1", "capture", "failed", 1_999, "usd", "succeeded", 1_500, "usd", False, False, has_capture)
-    found = found_transaction(*row)
+    """A line of another capture of that payment, or of another authorization, tells of a second charge."""
+    row = ("pi_1", "tx_1", "capture", "failed", 1_999, "usd", "succeeded", 1_500, "usd", False, False)
+    found = found_transaction(*row, was_found_captured)
     assert found is not None
     assert (found.captured_minor, found.is_captured, found.is_open) == (captured_minor, False, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 
 import pytest
@@ -93,6 +94,10 @@ REFUSED: dict[str, tuple[Change, list[str]]] = {
         swapped("\n2,cn_", "\n3,cn_"),
         ["line 4 has another line number than 2, which would be next."],
     ),
+    "a line number out of bounds": (
+        swapped("\n2,cn_", "\n1000000001,cn_"),
+        ["line 4 has a line number out of bounds."],
+    ),
     "a line without a number": (swapped("\n2,cn_", "\nx,cn_"), ["line 4 has no line number."]),
     "an amount with a fraction": (
         swapped("capture,2500", "capture,2500.00"),
@@ -143,6 +148,24 @@ REFUSED: dict[str, tuple[Change, list[str]]] = {
     "a quotation mark": (swapped(reference(2), '"tx"'), ["line 4 has a quotation mark."]),
     "a quotation mark that is not closed": (swapped(reference(2), '"tx'), ["line 4 has a quotation mark."]),
     "a NUL": (swapped(reference(2), "tx\0"), ["line 4 has a control character."]),
+    "a carriage return within the last line, which does not end": (
+        lambda text: text.removesuffix("\n") + "\r5",
+        [
+            "line 10 has a control character.",
+            "line 10 is the last, and there was no trailer: the file is cut short.",
+        ],
+    ),
+    "a carriage return at the end of the last line": (
+        lambda text: text.removesuffix("\n") + "\r",
+        [
+            "line 10 has a control character.",
+            "line 10 is the last, and there was no trailer: the file is cut short.",
+        ],
+    ),
+    "a carriage return too many": (
+        lambda text: text.replace("\n2,cn_", "\r\r\n2,cn_"),
+        ["line 3 has a control character."],
+    ),
     "a line that does not end": (swapped(reference(2), "x" * 100_000), ["line 4 is longer than 4096 bytes."]),
     "another encoding": (
         lambda text: text.replace("capture,2500", "cäpture,2500").encode("latin-1"),
@@ -236,5 +259,18 @@ def test_nothing_of_the_content_is_repeated() -> None:
         swapped(reference(2), f"tx {number}"),
         swapped("capture,2500", f"{number},2500"),
         swapped("2500,eur", f"2500,{number}"),
+        swapped("\n2,cn_", f"\n{number},cn_"),
     ):
-        assert number not in "".join(problems(change(csv_file()), "csv"))
+        # Nor the number that would come next.
+        assert number[:12] not in "".join(problems(change(csv_file()), "csv"))
+
+
+def test_what_the_reader_of_csv_itself_refuses_is_told_with_the_place() -> None:
+    """It has a limit of its own, which is the whole process's."""
+    before = csv.field_size_limit(40)
+    try:
+        assert problems(swapped(reference(2), "x" * 41)(csv_file()), "csv") == [
+            "line 4 cannot be taken apart into fields."
+        ]
+    finally:
+        csv.field_size_limit(before)
