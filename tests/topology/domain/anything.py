@@ -117,7 +117,8 @@ class AnythingComesIn(Told):
             create_body(amount_minor=choose([AMOUNT_MINOR, 1])),
         ]
         given = command(choose(bodies), at=self.now)
-        self.give(choose([given, given, given, replace(given, merchant_id=MerchantId("mer_other"))]))
+        others = replace(given, merchant_id=MerchantId("mer_other"))
+        self.give(choose([given, given, given, others, replace(given, merchant_disabled=True)]))
 
     def operator_says(self, choose: Choose) -> None:
         transaction_id = choose([tx("no"), *(t.id for t in self.transactions if is_open(t))])

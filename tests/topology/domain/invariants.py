@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import HealthCheck, settings
 from msgspec.structs import replace
 
-from schemas.commands import PaymentCommand, ResolveTransaction
+from schemas.commands import Authorize, CreatePaymentIntent, PaymentCommand, ResolveTransaction
 from schemas.identifiers import event_id
 from schemas.payment import (
     PaymentEvent,
@@ -49,6 +49,9 @@ def check(before: PaymentIntent | None, given: Given, decision: Decision) -> Non
     assert decision.refusal is not Refusal.not_awaited, given
     if decision.refusal is not None or decision.dead_letter is not None or decision.replayed:
         assert not decision.events, "a refusal changes nothing"
+    if isinstance(given, PaymentCommand) and given.merchant_disabled:
+        begun = isinstance(given.body, CreatePaymentIntent | Authorize) and decision.events
+        assert not begun, "a disabled merchant begins nothing"
     state = before
     for event in decision.events:
         _check_event(state, event, given)
@@ -124,6 +127,10 @@ def _check_state(intent: PaymentIntent) -> None:
     for capture in of[TransactionType.capture]:
         assert capture.authorization_id in {t.id for t in proven}, "a capture needs a proven authorization"
         assert 0 < capture.amount_minor <= authorized, "never more is captured than authorized"
+    amounts = {t.id: t.amount_minor for t in of[TransactionType.authorization]}
+    for void in of[TransactionType.void]:
+        assert void.authorization_id is not None
+        assert void.amount_minor == amounts[void.authorization_id], "a void releases all"
     assert (intent.amount_received_minor == 0) or status is PaymentIntentStatus.succeeded
     assert intent.amount_capturable_minor == 0 or status in (WAITING[0], PaymentIntentStatus.requires_capture)
     assert (intent.amount_capturable_minor > 0) or status is not PaymentIntentStatus.requires_capture
