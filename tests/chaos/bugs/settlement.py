@@ -25,7 +25,7 @@ SETTLEMENT_BUGS = (
         does="an import that was cut short begins again with the first line of its file",
         edits=(
             Edit(
-                where="topology.settlement_files.importing:import_file",
+                where="topology.settlement_files.importing:_import",
                 before="before = 0 if known is None else known.lines_written",
                 after="before = 0",
             ),
