@@ -37,8 +37,8 @@ __all__ = ["DEADLINE_SECONDS", "Stage", "open_stage"]
 
 PARTITIONS = 4
 DEADLINE_SECONDS = 3
-# Look-ups 2 and 5 s after the doubt: cards that arrive late do so in between, or after the void that follows them.
-_LADDER = "2,5,8,11,14,5"
+# Look-ups 2 and 8 s after the doubt: cards that arrive late do so in between, or long after the void that follows them.
+_LADDER = "2,8,11,14,17,5"
 # Longer than a transaction of Kafka's may be open.
 _SLACK_SECONDS = 15
 _REACHED_WITHIN_SECONDS = 45.0

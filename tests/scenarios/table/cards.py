@@ -10,7 +10,7 @@ __all__ = ["CARD_PHASES"]
 # fmt: off
 CARDS = Phase(
     title="Cards that answer, do not answer, or answer badly",
-    faults={"slow_seconds": 5, "late_seconds": 6.5, "short_hold_seconds": 4},
+    faults={"slow_seconds": 5, "late_seconds": 8, "short_hold_seconds": 4},
     rows=(
         http("approved", PAID, SUCCEEDED),
         iso("approved", PAID, SUCCEEDED),
@@ -43,8 +43,6 @@ CARDS = Phase(
         iso("answer for an unknown transaction", PAID, SUCCEEDED, card="tok_answerOfAnother"),
         http("look-up says unknown, then found", PAID, SUCCEEDED,
              "pay", "until not_found authorization", "until succeeded", card="tok_arrivesLate"),
-        iso("request that arrives after its void", IN_DOUBT, RPM,
-            "pay", "until requires_payment_method", "until booked declined authorization", card="tok_arrivesLate"),
         http("connection reset", PAID, SUCCEEDED, "pay", "until authorization pending", card="tok_connectionReset"),
         http("partial approval",
              ("authorization declined amount_not_approved", "void (amount_not_approved) succeeded"), RPM,
@@ -80,8 +78,6 @@ CARDS = Phase(
              "pay", "until requires_action", "challenge fail", card="tok_threeDSecureRequired"),
         iso("challenge that this host cannot ask for", ("authorization declined authentication_required",), RPM,
             card="tok_threeDSecureRequired"),
-        http("capture racing expiry: the capture is first", PAID, SUCCEEDED, *HOLD, "capture",
-             card="tok_shortHold", **MANUAL),
         http("capture racing expiry: the expiry is first",
              ("authorization succeeded", "void (expiry) failed authorization_expired"), CANCELED,
              *HOLD, "until canceled", "capture ! already_canceled", card="tok_shortHold", **MANUAL),
@@ -94,10 +90,14 @@ CARDS = Phase(
 
 LATER = Phase(
     title="What comes later still, and what comes in between",
-    faults={"slow_seconds": 2, "late_seconds": 14},
+    faults={"slow_seconds": 2, "late_seconds": 20, "short_hold_seconds": 15},
     rows=(
         http("request that arrives after its void", IN_DOUBT, RPM,
              "pay", "until requires_payment_method", "until booked declined authorization", card="tok_arrivesLate"),
+        iso("request that arrives after its void", IN_DOUBT, RPM,
+            "pay", "until requires_payment_method", "until booked declined authorization", card="tok_arrivesLate"),
+        http("capture racing expiry: the capture is first", PAID, SUCCEEDED, *HOLD, "capture", "until succeeded",
+             "rest 16", card="tok_shortHold", **MANUAL),
         http("cancel racing approval", ("authorization succeeded", "void (cancel) succeeded"), CANCELED,
              "pay", "cancel ! transaction_in_doubt", "until requires_capture", "cancel", card="tok_slow", **MANUAL),
         iso("cancel racing approval", ("authorization succeeded", "void (cancel) succeeded"), CANCELED,

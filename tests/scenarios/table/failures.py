@@ -26,7 +26,7 @@ BREAKER = Phase(
     title="The link of ISO 8583 is cut under many payments",
     rows=(
         both("breaker open: the next processor of the route is asked", PAID, SUCCEEDED,
-             "all: cut card-network-iso 12", "rush 60", "until breaker open", "pay",
+             "all: cut card-network-iso 20", "rush 60", "until breaker open", "pay",
              processor="cardnet", also=("transaction.rerouted",)),
     ),
 )
