@@ -116,6 +116,12 @@ class RunningStack:
 
         wait_for(ready, what="stack.json", within_seconds=within_seconds)
 
+    def said_last(self, *, lines: int = 15) -> str:
+        """The last lines of each process's log, for whoever reads of a failure: the logs are gone by then."""
+        logs = sorted((self.directory / "logs").glob("*.log"))
+        tails = {log.name: log.read_text(errors="replace").splitlines()[-lines:] for log in logs}
+        return "\n".join(f"{name}: {line}" for name, tail in tails.items() for line in tail)
+
     @property
     def output(self) -> str:
         """What the stack has printed."""

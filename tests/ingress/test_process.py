@@ -88,7 +88,7 @@ async def test_it_is_healthy_but_not_ready_and_ends_in_order() -> None:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{process.port}", headers=HEADERS) as client:
             ready = await client.get("/readyz")
             assert ready.status_code == 503
-            assert set(ready.json()["missing"]) == {"log", "replies", "events"}
+            assert set(ready.json()["missing"]) == {"log", "replies", "events", "merchants"}
             created = await client.post("/paymentIntent", json={"amount": 1, "currency": "usd"})
             assert created.status_code == 503
             assert created.headers["retry-after"]

@@ -22,6 +22,7 @@ PROCESSES = (
     "flow-payments",
     "flow-processing",
     "flow-reconciliation",
+    "flow-settlement",
     "flow-postgres",
     "ingress",
     "card-network",
@@ -206,4 +207,4 @@ def serves_again(stack: RunningStack, *, since: float) -> float:
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
-    raise AssertionError("the stack does not serve")
+    raise AssertionError(f"the stack does not serve:\n{stack.said_last()}")
