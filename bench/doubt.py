@@ -30,8 +30,9 @@ from bench.customers import Load, drive
 from bench.faults import Thrown, rates, rates_missed, since
 from bench.stack import BenchStack, bench_stack
 from paystream.topic_access import read_all
-from sandbox.audit import BrokenPromise, Promise, audit, by_payment, ledger_of
+from sandbox.audit import BrokenPromise, Promise, audit, by_payment, doubted_in, ledger_of
 from sandbox.routed import RoutedMerchant, api_keys_setting, put_on_record
+from schemas.identifiers import TransactionId
 from schemas.payment import PaymentEvent, PaymentIntent
 from schemas.topics import EVENTS
 
@@ -39,9 +40,11 @@ __all__ = ["FAULTS", "PAYMENTS", "Measured", "judge", "measure"]
 
 RESULTS = Path(__file__).parent / "results" / "doubt.json"
 PAYMENTS = 20_000
-FAULTS: Mapping[str, float] = {"timeout_rate": 0.05, "reset_rate": 0.05, "duplicate_rate": 0.02, "seed": 1}
+# What is late arrives after its call has been given up, and before the books are read.
+_LATE: Mapping[str, float] = {"late_seconds": 8}
+FAULTS: Mapping[str, float] = {"timeout_rate": 0.05, "reset_rate": 0.05, "duplicate_rate": 0.02, "seed": 1, **_LATE}
 
-_NO_FAULTS: Mapping[str, float] = {"timeout_rate": 0.0, "reset_rate": 0.0, "duplicate_rate": 0.0}
+_NO_FAULTS: Mapping[str, float] = {"timeout_rate": 0.0, "reset_rate": 0.0, "duplicate_rate": 0.0, **_LATE}
 _MERCHANTS = {"HTTP": ("mer_http", "cardnet"), "ISO 8583": ("mer_iso", "isonet")}
 _ISO8583_CONNECTIONS = 64
 """Sixteen times as many as by default: a reset takes a connection with all that has not been read on it."""
@@ -99,7 +102,7 @@ def measure(payments: int = PAYMENTS, *, workers: int = _WORKERS) -> Measured:
     settings = (*_SETTINGS, api_keys_setting(list(merchants.values())))
     with bench_stack([word for setting in settings for word in ("--setting", setting)]) as stack:
         put_on_record(list(merchants.values()), kafka=stack.kafka, ingress=stack.ingress)
-        before, thrown_before = set(_payments(stack)), _thrown(stack)
+        before, thrown_before = set(_payments(stack)[0]), _thrown(stack)
         _set_faults(stack, FAULTS)
         began = time.monotonic()
         load = asyncio.run(drive(stack.ingress, merchants, payments=payments, workers=workers))
@@ -192,23 +195,29 @@ def _heal(stack: BenchStack) -> tuple[Mapping[str, PaymentIntent], list[BrokenPr
     return _audited(stack)
 
 
-def _payments(stack: BenchStack) -> dict[str, PaymentIntent]:
-    """Each payment as its last event in the log has it."""
+def _payments(stack: BenchStack) -> tuple[dict[str, PaymentIntent], set[TransactionId]]:
+    """Each payment as its last event in the log has it, and the Transactions that were ever in doubt."""
     states: dict[str, PaymentIntent] = {}
+    doubted: set[TransactionId] = set()
     for placed in read_all(stack.kafka, EVENTS, only="PaymentEvent"):
         assert isinstance(placed.record, PaymentEvent)
         # All events of a payment lie on one partition, in their order.
         states[placed.key] = placed.record.payment_intent
-    return states
+        doubted |= doubted_in([placed.record])
+    return states, doubted
 
 
 def _audited(stack: BenchStack) -> tuple[dict[str, PaymentIntent], list[BrokenPromise]]:
     """All payments in the log, held against the network's ledger, which has none of which the log knows nothing."""
-    states = _payments(stack)
+    states, doubted = _payments(stack)
     answer = httpx.get(f"{stack.card_network}/clock", timeout=30).raise_for_status().json()
     now = datetime.fromisoformat(answer["now"])
     booked = by_payment(ledger_of(httpx.get(f"{stack.card_network}/ledger", timeout=120).raise_for_status().content))
-    broken = [found for id_, intent in states.items() for found in audit(intent, booked.get(id_, ()), now=now)]
+    broken = [
+        found
+        for id_, intent in states.items()
+        for found in audit(intent, booked.get(id_, ()), now=now, doubted=doubted)
+    ]
     broken += [
         BrokenPromise(promise=Promise.not_in_ours, payment_intent=id_, how="is not in the log")
         for id_ in sorted(booked.keys() - states.keys())
