@@ -89,14 +89,17 @@ def test_any_payment_comes_back_as_it_was(uri: str, writer: ReadModelWriter) -> 
     asyncio.run(run())
 
 
-def test_a_reading_touches_one_month(uri: str, writer: ReadModelWriter, database: psycopg.Connection) -> None:
+@pytest.mark.parametrize("month", ["2026_11", "2026_12"])
+def test_a_reading_touches_one_month(
+    uri: str, writer: ReadModelWriter, database: psycopg.Connection, month: str
+) -> None:
     december = from_datetime(datetime(2026, 12, 1, tzinfo=UTC))
-    writer.write([*life("a"), *life("b", created_at=december)], progress=[])
+    writer.write([*life("2026_11"), *life("2026_12", created_at=december)], progress=[])
     database.execute(session(statement_timeout_seconds=5, lock_timeout_seconds=5).encode())
-    parameters = {"topic": "payments.events", "partition": 0, "id": id_of("a")}
+    parameters = {"topic": "payments.events", "partition": 0, "id": id_of(month)}
     explained = database.execute(f"EXPLAIN (ANALYZE, FORMAT json) {READ}".encode(), parameters).fetchone()
     assert explained is not None
-    assert set(_months(explained[0])) == {"payment_intents_2026_11", "transactions_2026_11"}
+    assert set(_months(explained[0])) == {f"payment_intents_{month}", f"transactions_{month}"}
 
 
 def _months(plan: object) -> Iterator[str]:
