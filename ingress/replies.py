@@ -70,7 +70,8 @@ class Waiters:
         ]
         for waiter in waiters:
             # The fold answers a repeated command as well, but later: the first reply is the first one's.
-            told = replace(reply, replayed=True) if waiter.repeats else reply
+            # What was refused has not been done, so nothing of it is repeated.
+            told = replace(reply, replayed=True) if waiter.repeats and reply.refusal is None else reply
             if not waiter.first.done():
                 # The second reply says all that the first would have said, should that one be lost.
                 waiter.first.set_result(told)

@@ -242,11 +242,14 @@ class FakeFold:
         )
 
     def _refused(self, command: PaymentCommand, refusal: str) -> CommandReply:
+        """With the intent as it is, where who asks may know of it."""
+        known = None if refusal == "unknown_payment_intent" else self.intents.get(command.payment_intent_id)
         return CommandReply(
             command_id=command.id,
             payment_intent_id=command.payment_intent_id,
-            sequence=0,
+            sequence=0 if known is None else known.sequence,
             refusal=refusal,
+            payment_intent=known,
             forgotten_up_to=self.forgotten_up_to,
         )
 

@@ -184,6 +184,20 @@ async def test_two_who_wait_for_one_command_hear_the_same(client: httpx.AsyncCli
     assert other.headers["idempotent-replayed"] == "true"
 
 
+async def test_two_who_are_refused_while_another_transaction_is_processed_hear_so_at_once(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    processed = replace(INTENT, status=PaymentIntentStatus.processing)
+    world.fold.intents[INTENT.id] = world.read_model.intents[INTENT.id] = processed
+    world.fold.refusals[Authorize] = "transaction_in_doubt"
+    headers = {**KEY, "prefer": "wait=5"}
+    answers = await asyncio.wait_for(
+        asyncio.gather(*(client.post(URL, json=VISA, headers=headers) for _ in range(2))), 2
+    )
+    for answer in answers:
+        assert_problem(answer, 409, "transaction_in_doubt")
+
+
 async def test_who_waits_beside_one_that_does_not_hears_the_outcome(world: World, client: httpx.AsyncClient) -> None:
     """The command asked for no second reply, so none comes."""
     world.fold.stays_processing = True
