@@ -23,9 +23,9 @@ import httpx
 
 from tests.chaos.beside import Beside
 from tests.chaos.plan import Fault, FaultKind
-from tests.chaos.processes import family, has_ended, stands_still, until
+from tests.chaos.processes import family, has_ended, until
 from tests.chaos.small_disk import SmallDisk, speaks_of_full_disk
-from tests.harness.stack import RunningStack
+from tests.harness.stack import RunningStack, stands_still
 
 __all__ = ["Nemesis"]
 

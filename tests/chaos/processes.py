@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sandbox.stack.process import children_of
 
-__all__ = ["environment_of", "family", "has_ended", "stands_still", "until"]
+__all__ = ["environment_of", "family", "has_ended", "until"]
 
 T = TypeVar("T")
 
@@ -29,11 +29,6 @@ def until(condition: Callable[[], T], *, seconds: float, look_every_seconds: flo
 def has_ended(pid: int) -> bool:
     """Whether the process is no more, or only waits to be reaped."""
     return _state(pid) in (None, "Z", "X")
-
-
-def stands_still(pid: int) -> bool:
-    """Whether the process has been stopped by a signal."""
-    return _state(pid) == "T"
 
 
 def family(pid: int) -> list[int]:

@@ -17,9 +17,9 @@ import pytest
 
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import Fault, FaultKind
-from tests.chaos.processes import has_ended, stands_still, until
+from tests.chaos.processes import has_ended, until
 from tests.chaos.small_disk import CannotMount, SmallDisk, own_mounts
-from tests.harness.stack import RunningStack
+from tests.harness.stack import RunningStack, stands_still
 
 Start = Callable[[str], subprocess.Popen[bytes]]
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.stack import wait_for
+from tests.harness.stack import stands_still, wait_for
 from topology.kafka.watchdog import EXIT_STATUS
 
 __all__ = ["Member"]
@@ -82,5 +82,4 @@ class Member:
 
     def _is_paused(self) -> bool:
         self.keep()
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[0] == "T"
+        return stands_still(self.process.pid)

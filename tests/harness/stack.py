@@ -31,7 +31,7 @@ from psycopg import sql
 
 from sandbox.stack import Part
 
-__all__ = ["RunningStack", "processes_with_mark", "stand_still", "start_stack"]
+__all__ = ["RunningStack", "processes_with_mark", "stand_still", "stands_still", "start_stack"]
 
 T = TypeVar("T")
 
@@ -153,13 +153,17 @@ def wait_for(condition: Callable[[], T | None], *, what: str, within_seconds: fl
 def stand_still(pid: int) -> None:
     """Stop a process and wait for that: until one of its threads has taken the signal, the others go on."""
     os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: _threads(pid) == {"T"}, what=f"a process {pid} that stands still", within_seconds=10.0)
+    wait_for(lambda: stands_still(pid), what=f"a process {pid} that stands still", within_seconds=10.0)
 
 
-def _threads(pid: int) -> set[str]:
-    """The states of the threads of a process, as `proc(5)` names them."""
-    stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+def stands_still(pid: int) -> bool:
+    """Whether all threads of a process have been stopped by a signal."""
+    try:
+        stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        # One of them has just ended.
+        return False
+    return {stat.rpartition(")")[2].split()[0] for stat in stats} == {"T"}
 
 
 def processes_with_mark(mark: str, directory: Path) -> dict[int, str]:
