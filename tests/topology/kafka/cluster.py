@@ -6,7 +6,9 @@ Only looks and sends signals; the brokers are children of a stack, which starts 
 from __future__ import annotations
 
 import signal
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -16,6 +18,8 @@ from confluent_kafka.admin._resource import ResourceType
 from tests.harness.stack import RunningStack, wait_for
 
 __all__ = ["BROKERS", "Cluster"]
+
+P = ParamSpec("P")
 
 BROKERS = ("kafka-1", "kafka-2", "kafka-3")
 _OFFSETS, _TRANSACTIONS = "__consumer_offsets", "__transaction_state"
@@ -34,7 +38,11 @@ class Cluster:
         producer = Producer({"bootstrap.servers": self.bootstrap, "transactional.id": "warm-up", "log_level": 2})
         reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "warm-up", "log_level": 2})
         try:
-            wait_for(lambda: _made(producer, reader), what="the internal topics", within_seconds=60.0)
+            # One after the other: a producer is made ready once, and says no to a second time.
+            of_transactions = partial(_succeeds, producer.init_transactions, 10.0)
+            wait_for(of_transactions, what=_TRANSACTIONS, within_seconds=60.0)
+            of_offsets = partial(_succeeds, reader.committed, [TopicPartition(_OFFSETS, 0)], timeout=10.0)
+            wait_for(of_offsets, what=_OFFSETS, within_seconds=60.0)
         finally:
             reader.close()
             producer.close()
@@ -104,10 +112,9 @@ class Cluster:
         return self._admin.list_topics(timeout=_METADATA_TIMEOUT_SECONDS).topics
 
 
-def _made(producer: Producer, reader: Consumer) -> bool:
+def _succeeds(call: Callable[P, object], *args: P.args, **options: P.kwargs) -> bool:
     try:
-        producer.init_transactions(10.0)
-        reader.committed([TopicPartition(_OFFSETS, 0)], timeout=10.0)
+        call(*args, **options)
     except KafkaException:
         return False
     return True
