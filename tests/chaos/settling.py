@@ -32,11 +32,11 @@ from tests.chaos.interrupted import Interruption, places
 from tests.chaos.merchants import HTTP
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.plan import plan_of_settlement
-from tests.chaos.processes import has_ended, stands_still, until
+from tests.chaos.processes import has_ended, until
 from tests.chaos.settled import expected_outcomes
 from tests.chaos.unanswered import PAYMENTS, await_doubt, leave_unanswered
 from tests.harness.api import ledger
-from tests.harness.stack import RunningStack
+from tests.harness.stack import RunningStack, stands_still
 
 __all__ = ["BEYOND_WINDOWS", "SettlementRun", "adjust", "days_of", "import_file", "lines_of", "settle"]
 

@@ -15,9 +15,9 @@ from tests.chaos import commands, settling
 from tests.chaos.bugs import VARIABLE
 from tests.chaos.commands import CommandFailed, insist
 from tests.chaos.interrupted import Interruption, interrupted_at, places
-from tests.chaos.processes import has_ended, stands_still
+from tests.chaos.processes import has_ended
 from tests.chaos.settling import import_file
-from tests.harness.stack import RunningStack
+from tests.harness.stack import RunningStack, stands_still
 
 Begun = list[subprocess.Popen[bytes]]
 
