@@ -10,16 +10,19 @@ from pathlib import Path
 from tests.scenarios import crash
 
 _PROGRAM = """
-import sys
 from types import SimpleNamespace
 from schemas.processing import CallKind, InFlightCall
 from topology.calls.engine import Order
-from topology.calls.side import ProcessingSide
+from topology.calls.side import ProcessingConfig, ProcessingSide
+from topology.processors.port import Capabilities
 call = InFlightCall(transaction_id="tx_1", call=CallKind.authorize, processor="p", in_flight=True, amount_minor=1,
                     currency="usd", sequence=1)
 order = Order(payment_intent_id="pi_1", partition=0, asked=call, kind=CallKind.authorize, deadline_seconds=1)
-side = SimpleNamespace(_stop_until=None, _engine=SimpleNamespace(submit=lambda orders: print("called", len(orders))))
-ProcessingSide.committed(side, [order])
+engine = SimpleNamespace(submit=lambda orders: print("called", len(orders)), take=lambda limit: [])
+processor = SimpleNamespace(name="p", capabilities=Capabilities())
+side = ProcessingSide([processor], ProcessingConfig(), partitions=1, engine=engine)
+side.drain(1)
+side.committed([order])
 """
 
 
