@@ -106,6 +106,8 @@ class Booking:
     processor: str = ""
     at: float | None = None
     """When it was booked, in seconds since 1970; None where nobody looked."""
+    was_refused: bool = False
+    """Whether it was refused at another time than it was approved, by a processor that does not know its key again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

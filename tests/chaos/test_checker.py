@@ -89,18 +89,14 @@ GOOD = Evidence(
     audited={("pi_1", number): f"event {number} of pi_1" for number in (1, 2, 3, 4)},
 )
 AUDITED = GOOD.audited or {}
+FORGOTTEN = {"pi_1": State(sequence=None, written_at=2.0)}
 MANUAL = [replace(one, capture_method="manual") for one in STEPS]
 CANCELED = operation(5, "/paymentIntent/pi_1/cancel", status=200, answer=shown(1, "requires_payment_method"))
 
 
-def capture(**body: object) -> Operation:
-    """A capture that was told as tx_2."""
-    return replace(PAID, number=6, key="k6", body={"type": "capture", **body}, answer={"id": "tx_2", **_LEG})
-
-
-_LEG = {"object": "transaction", "status": "succeeded"}
-
-FORGOTTEN = {"pi_1": State(sequence=None, written_at=2.0)}
+def capture(*, told_as: str = "tx_2", **body: object) -> Operation:
+    told: dict[str, object] = {"id": told_as, "object": "transaction", "status": "succeeded"}
+    return replace(PAID, number=6, key="k6", body={"type": "capture", **body}, answer=told)
 
 
 def test_a_good_run_has_no_findings() -> None:
@@ -110,7 +106,6 @@ def test_a_good_run_has_no_findings() -> None:
 
 VOID = Leg(id="tx_3", type="void", status="succeeded", amount=5, hold="tx_1")
 REVERSAL = replace(VOID, processor="isonet")
-
 UNASKED = Evidence(history=(), steps=(), rows=None, bookings=(), history_is_whole=False)
 FAULTS: dict[str, tuple[Evidence, str]] = {
     "a create that is lost": (replace(GOOD, steps=(), rows={}, bookings=()), "lost: pi_1"),
@@ -317,7 +312,7 @@ FAULTS: dict[str, tuple[Evidence, str]] = {
         "asked: tx_2 of pi_1 is a capture, asked for was a void",
     ),
     "a transaction that is not there": (
-        replace(GOOD, history=(CREATED, PAID, replace(capture(), answer={"id": "tx_7", **_LEG}))),
+        replace(GOOD, history=(CREATED, PAID, capture(told_as="tx_7"))),
         "asked: tx_7 was told of pi_1",
     ),
     "an attempt over another amount": (
@@ -392,9 +387,9 @@ def test_of_two_that_were_open_at_once_either_may_take_itself_for_the_first() ->
 
 
 def test_a_hold_that_was_voided_or_waits_for_the_merchant_has_an_end() -> None:
-    voided = (STEPS[0], STEPS[1], step(3, "processing", HOLD, opened(VOID)), step(4, "canceled", HOLD, VOID))
-    approved = replace(BOOKINGS[0], reference="tx_3", type="void")
-    assert check(replace(UNASKED, steps=voided, bookings=(BOOKINGS[0], approved))) == []
+    voided = (*STEPS[:2], step(3, "processing", HOLD, opened(VOID)), step(4, "canceled", HOLD, VOID))
+    bookings = (BOOKINGS[0], replace(BOOKINGS[0], reference="tx_3", type="void"))
+    assert check(replace(UNASKED, steps=voided, bookings=bookings)) == []
     waiting = (STEPS[0], STEPS[1], step(3, "requires_capture", HOLD))
     assert check(replace(UNASKED, steps=waiting, bookings=BOOKINGS[:1])) == []
 

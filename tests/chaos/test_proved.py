@@ -66,6 +66,18 @@ PROVED: dict[str, tuple[Track, tuple[Booking, ...]]] = {
         ((becomes(HOLD, "succeeded"), becomes(CAPTURE, "failed", "authorization_expired")),),
         (APPROVED, replace(REFUSED, reference="tx_2", type="capture")),
     ),
+    "in doubt for as long as anything is held": (
+        ((PENDING, VOID), (becomes(HOLD, "expired", "hold_ended"), becomes(VOID, "expired", "hold_ended"))),
+        (APPROVED,),
+    ),
+    "refused, and approved when it came once more": (
+        ((becomes(HOLD, "succeeded"), becomes(VOID, "failed", "void_failed")),),
+        (APPROVED, replace(VOIDED, was_refused=True)),
+    ),
+    "looked up by a person": (
+        ((becomes(CAPTURE, "pending"),), (becomes(CAPTURE, "failed", "resolved_by_operator"),)),
+        (APPROVED,),
+    ),
     "still open": (((PENDING, VOID),), ()),
 }
 
@@ -102,6 +114,16 @@ UNPROVED: dict[str, tuple[Track, tuple[Booking, ...], str]] = {
         ((HOLD,), (HOLD, VOID), (becomes(HOLD, "canceled"), becomes(VOID, "succeeded"))),
         (),
         "tx_1 of pi_1 is canceled",
+    ),
+    "against a person's word": (
+        ((PENDING,), (becomes(HOLD, "failed", "resolved_by_operator"),)),
+        (APPROVED,),
+        "tx_1 of pi_1 was in doubt and is failed (resolved_by_operator)",
+    ),
+    "expired before its time": (
+        ((PENDING,), (becomes(HOLD, "expired", "outcome_unknown"),)),
+        (APPROVED,),
+        "tx_1 of pi_1 was in doubt and is expired",
     ),
     "failed while its void goes on": (
         ((PENDING,), (PENDING, VOID), (UNKNOWN, becomes(VOID, "pending"))),

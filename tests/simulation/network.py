@@ -218,6 +218,7 @@ class Wires:
         known = self.bookings.get(key[1])
         is_approved = answer.outcome is Outcome.approved
         if known is not None and known.is_approved and not is_approved:
+            self.bookings[key[1]] = replace(known, was_refused=True)
             return
         self.bookings[key[1]] = Booking(
             reference=key[1],
@@ -226,6 +227,7 @@ class Wires:
             is_approved=is_approved,
             amount=self.network.held_minor.get(key, 0) if is_hold else amount_minor if is_approved else 0,
             requests=self._sent[key[1]],
+            was_refused=known is not None and (known.was_refused or not known.is_approved),
         )
 
     def _book_again(self, key: Key) -> None:

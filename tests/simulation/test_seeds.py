@@ -32,6 +32,7 @@ _BEYOND = {
     On.compensation_lapsed: "once in a thousand seeds",
     On.void_failed_expired: "once in a thousand seeds",
     Refusal.amount_not_positive: "set aside before, as out of bounds",
+    Refusal.merchant_disabled: "no merchant of this world is disabled",
     Refusal.too_many_transactions: "takes a hundred attempts",
     Refusal.unknown_timer: "reconciliation knows no other timers than the fold",
     Refusal.other_processor: "a processor that answers what it was never asked",

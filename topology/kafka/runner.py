@@ -40,6 +40,8 @@ _EPOCH_PER_BATCH = timedelta(days=-36_500)
 _SERVE_SECONDS = 0.05
 _FENCE_LIMIT_SECONDS = 45.0
 _RETRY_SECONDS = 0.5
+# So often a join in which a topic was missing is tried again at once; see `FlowRunner._wait_for_topics`.
+_SOON_KNOWN = 5
 _FENCED_RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)
 _FENCED_FORGOTTEN_AFTER_SECONDS = 600.0
 _FENCED_CODES = (
@@ -104,6 +106,7 @@ class FlowRunner:
         self._start = start or StartOffsets()
         self._membership: Membership | None = None
         self._fencing = _Fencing()
+        self._topics_missing = 0
         self._watchdog = Watchdog()
 
     def run(self) -> None:
@@ -137,6 +140,7 @@ class FlowRunner:
             assignment = self._join(self._membership)
             if assignment is None:
                 return
+            self._topics_missing = 0
             started = time.monotonic()
             store = restore(
                 self._spec, assignment, config=self._config, keep_membership=lambda: self._still(assignment)
@@ -218,11 +222,26 @@ class FlowRunner:
             log.error("%s-%s was fenced by its own name; next try in %.0f s", self._spec.name, self._instance, seconds)
         elif error.fatal():
             raise failure
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            seconds = self._wait_for_topics()
+            log.warning("%s: run ended (%s); next try in %.1f s", self._spec.name, error, seconds)
         else:
             seconds = _RETRY_SECONDS
             log.warning("%s: run ended (%s); starting again", self._spec.name, error)
         ENDED.labels(self._spec.name, str(error.name())).inc()
         self._sleep(seconds)
+
+    def _wait_for_topics(self) -> float:
+        """Seconds until the next join, after one in which a topic was missing.
+
+        Brokers soon know a new topic. But a static member that comes back is given again what it had, also by a group
+        in which it read less, as the version before: only once its session has ended the group looks at what it reads.
+        """
+        self._topics_missing += 1
+        if self._topics_missing <= _SOON_KNOWN:
+            return _RETRY_SECONDS
+        self._topics_missing = 0
+        return self._config.session_timeout_ms / 1_000 + _RETRY_SECONDS
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -103,7 +103,7 @@ def stops_and_starts(flow: Counting) -> None:
             flow.wait_for_more(20)
             asked_at = time.monotonic()
             member.stop()
-            assert time.monotonic() - asked_at < 5.0
+            assert time.monotonic() - asked_at < 10.0
             flow.check_stop()
         last = flow.start()
         flow.wait_for_more(20)

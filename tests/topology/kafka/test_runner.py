@@ -73,6 +73,12 @@ def test_a_run_that_failed_is_followed_by_another_as_a_new_member() -> None:
     assert running.left == 3
 
 
+def test_a_member_that_is_not_given_its_topics_comes_back_when_the_group_has_forgotten_it() -> None:
+    running = Running(*[kafka_error(KafkaError.UNKNOWN_TOPIC_OR_PART) for _ in range(8)])
+    running.run()
+    assert running.slept == [0.5] * 5 + [6.5] + [0.5] * 2
+
+
 @pytest.mark.parametrize(
     "code",
     [
