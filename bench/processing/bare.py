@@ -19,7 +19,7 @@ import uvloop
 
 from bench.memory import peak_bytes
 
-__all__ = ["Bare"]
+__all__ = ["Bare", "mean_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,15 @@ class Bare:
     calls_per_second: float
     cpu_microseconds_per_call: float
     resident_bytes_peak: int
+
+
+def mean_of(one: Bare, other: Bare) -> Bare:
+    """Of two runs of the same length the mean, and the higher peak."""
+    return Bare(
+        calls_per_second=round((one.calls_per_second + other.calls_per_second) / 2, 1),
+        cpu_microseconds_per_call=round((one.cpu_microseconds_per_call + other.cpu_microseconds_per_call) / 2, 1),
+        resident_bytes_peak=max(one.resident_bytes_peak, other.resident_bytes_peak),
+    )
 
 
 async def measure(url: str, *, in_flight: int, seconds: float, warm_up_seconds: float) -> Bare:

@@ -147,7 +147,6 @@ def _the_unknown_is_tried_again(patch: pytest.MonkeyPatch) -> None:
         if call is None or answered.answer.outcome is not Outcome.unknown:
             honest(self, answered)
             return
-        self._slots.release(answered.processor, answered.transaction_id, None)
         self._wait(call)
         self._slots.retry(call.processor, self._waiter(call))
 

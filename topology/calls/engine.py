@@ -19,6 +19,7 @@ from msgspec import Struct
 from schemas.identifiers import PaymentIntentId
 from schemas.processing import CallKind, InFlightCall, Outcome
 from topology.calls.metrics import count_call
+from topology.processors.deadlines import Deadlines
 from topology.processors.port import Answer, Call, Cause, Departure, Processor, boot_seconds
 
 __all__ = ["CallEngine", "Engine", "FinishedCall", "Order"]
@@ -26,8 +27,7 @@ __all__ = ["CallEngine", "Engine", "FinishedCall", "Order"]
 log = logging.getLogger("paystream.calls")
 
 _END_SECONDS_MAX = 5.0
-# Adapters keep the deadline themselves; one that does not must not hold its slot for ever. One look for all calls costs
-# less than a timer for each.
+# Adapters keep the deadline themselves; one that does not must not hold its slot for ever.
 _OVERDUE_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -81,7 +81,7 @@ class CallEngine:
         self._inbox: deque[Order] = deque()
         self._finished: deque[FinishedCall] = deque()
         self._departures: dict[asyncio.Task[None], Departure] = {}
-        self._overdue_at: dict[asyncio.Task[None], float] = {}
+        self._deadlines = Deadlines(look_every_seconds=_LOOK_EVERY_SECONDS)
         self._held_back: Cause | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -143,17 +143,20 @@ class CallEngine:
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self._departures = {}
+        self._deadlines = Deadlines(look_every_seconds=_LOOK_EVERY_SECONDS)
         try:
             for processor in self._processors.values():
                 await processor.open()
             started.set()
-            watch = asyncio.create_task(self._cancel_overdue())
+            self._deadlines.open()
             await self._end.wait()
-            tasks = [watch, *self._departures]
+            tasks = list(self._departures)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
+            await self._deadlines.close()
             for processor in self._processors.values():
                 await processor.close()
 
@@ -165,20 +168,7 @@ class CallEngine:
                 departure.hold_back(self._held_back)
             task = asyncio.get_running_loop().create_task(self._make(order, departure))
             self._departures[task] = departure
-            self._overdue_at[task] = time.monotonic() + order.deadline_seconds + _OVERDUE_SECONDS
-            task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        del self._departures[task]
-        self._overdue_at.pop(task, None)
-
-    async def _cancel_overdue(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
-            now = time.monotonic()
-            for task in [task for task, overdue_at in self._overdue_at.items() if overdue_at <= now]:
-                del self._overdue_at[task]
-                task.cancel()
+            self._deadlines.add(task, order.deadline_seconds + _OVERDUE_SECONDS)
 
     def _hold_back(self, cause: Cause) -> None:
         self._held_back = cause
@@ -192,7 +182,13 @@ class CallEngine:
 
     async def _make(self, order: Order, departure: Departure) -> None:
         name, started = order.asked.processor, time.monotonic()
-        answer = await self._answer(order, departure)
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            answer = await self._answer(order, departure, task)
+        finally:
+            del self._departures[task]
+            self._deadlines.discard(task)
         nothing_learnt = answer.outcome in (Outcome.not_sent, Outcome.unknown)
         count_call(
             name,
@@ -203,7 +199,7 @@ class CallEngine:
         )
         self._finished.append(FinishedCall(order, answer))
 
-    async def _answer(self, order: Order, departure: Departure) -> Answer:
+    async def _answer(self, order: Order, departure: Departure, task: asyncio.Task[None]) -> Answer:
         processor = self._processors.get(order.asked.processor)
         if processor is None:
             missing = Cause.processor_not_configured
@@ -221,11 +217,8 @@ class CallEngine:
         try:
             answer = await method(call, departure)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            assert task is not None
-            if task in self._overdue_at:
+            if not self._deadlines.has_cancelled(task) or task.uncancel():
                 raise
-            task.uncancel()
             return departure.nothing_learnt(not_sent=Cause.no_connection, unknown=Cause.timed_out)
         except Exception:
             # A bug in an adapter must not lose the call: what it did before it failed is known from the gate.

@@ -56,9 +56,8 @@ class TurnedAway(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """A call that this process made has ended; it still holds its slot."""
+    """A call that this process made has ended, and holds no slot any more."""
 
-    processor: str
     transaction_id: TransactionId
     answer: Answer
 
@@ -137,7 +136,6 @@ class Entries:
     def answered(self, answered: Answered) -> None:
         """A call ended: its result, or back to waiting where it provably never left and must not be lost."""
         answer = answered.answer
-        self._slots.release(answered.processor, answered.transaction_id, answer)
         call = self._calls.get(answered.transaction_id)
         if call is None:
             return

@@ -103,7 +103,7 @@ class ProcessingSide:
         drained = [self._brought.popleft() for _ in range(min(limit, len(self._brought)))]
         for finished in self._engine.take(limit - len(drained)):
             self._unrepeatable.discard(finished.order.asked.transaction_id)
-            drained.append(_answered(finished))
+            drained.append(self._answered(finished))
         if len(drained) < limit:
             drained.extend(_turn(verdict) for verdict in self.desk.slots.verdicts(limit - len(drained)))
         self.desk.slots.report()
@@ -118,7 +118,7 @@ class ProcessingSide:
             self._engine.submit(orders)
             return
         stopping = Answer(outcome=Outcome.not_sent, code=Cause.stopping)
-        self._brought.extend(_answered(FinishedCall(order, stopping)) for order in orders)
+        self._brought.extend(self._answered(FinishedCall(order, stopping)) for order in orders)
 
     def stop(self) -> None:
         """Nothing leaves from here on; what has left is awaited."""
@@ -134,10 +134,10 @@ class ProcessingSide:
         self.stop()
 
     def idle(self) -> bool:
-        """Whether every call (that matters) has ended and been committed, or has been awaited for long enough."""
+        """Whether every call (that matters) has ended and been handed out, or has been awaited for long enough."""
         assert self._stop_until is not None
         awaited = len(self._unrepeatable) if self._is_leaving else self.desk.slots.taken
-        return awaited == 0 or self._boot_seconds() >= self._stop_until
+        return (awaited == 0 and not self._brought) or self._boot_seconds() >= self._stop_until
 
     def close(self) -> None:
         """Abandon all calls: what they were is in the changelog."""
@@ -184,18 +184,18 @@ class ProcessingSide:
         else:
             self._brought.append((key, partition, TurnedAway(call.transaction_id, cause)))
 
+    def _answered(self, finished: FinishedCall) -> tuple[str, int, object]:
+        """What has ended. Its slot is free already: whose turn it is now need not wait until this is decided."""
+        order, answer = finished.order, finished.answer
+        self.desk.slots.release(order.asked.processor, order.asked.transaction_id, answer)
+        return order.payment_intent_id, order.partition, Answered(order.asked.transaction_id, answer)
+
     def _why_not_again(self, call: InFlightCall) -> Cause | None:
         if call.processor not in self._limits:
             return Cause.processor_not_configured
         if call.in_flight and call.call not in self._promised[call.processor].deduplicates:
             return Cause.restarted
         return None
-
-
-def _answered(finished: FinishedCall) -> tuple[str, int, object]:
-    order = finished.order
-    answered = Answered(order.asked.processor, order.asked.transaction_id, finished.answer)
-    return order.payment_intent_id, order.partition, answered
 
 
 def _turn(verdict: Verdict) -> tuple[str, int, object]:

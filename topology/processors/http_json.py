@@ -14,7 +14,6 @@ asked for (an answer that was sent twice), is passed over before anything is wri
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from aiohttp.http import StreamWriter
 from aiohttp.payload import BytesPayload
 
 from schemas.processing import InFlightCall
+from topology.processors.deadlines import Deadlines
 from topology.processors.declared import declared_capabilities
 from topology.processors.http_answers import HttpAnswer, read_answer, read_lookup
 from topology.processors.port import Answer, Call, Capabilities, Cause, Departure, Lease
@@ -38,6 +38,7 @@ _BODY_BYTES_MAX = 64 * 1024
 _STALE_CONNECTIONS_MAX = 4
 # For how long a start waits to learn what is promised.
 _FIRST_ANSWER_SECONDS_MAX = 1.0
+_DEADLINE_LATE_SECONDS_MAX = 0.05
 # What an answer looks like on a connection that has fallen out of step with what is asked on it.
 _OUT_OF_STEP = (Cause.mismatched_answer, Cause.unreadable_answer)
 
@@ -70,6 +71,7 @@ class HttpJsonProcessor:
         self._session: aiohttp.ClientSession | None = None
         self._capabilities = config.capabilities
         self._asking: asyncio.Task[None] | None = None
+        self._deadlines = Deadlines(look_every_seconds=_DEADLINE_LATE_SECONDS_MAX)
 
     @property
     def name(self) -> str:
@@ -96,9 +98,12 @@ class HttpJsonProcessor:
             cookie_jar=aiohttp.DummyCookieJar(),
             # Neither proxies nor credentials from the environment.
             trust_env=False,
+            # The deadline of a call is kept here. A connection comes out of the pool, or has its own time to be made.
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._config.connect_timeout_seconds),
             auto_decompress=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "paystream"},
         )
+        self._deadlines.open()
         if self._capabilities is None:
             self._asking = asyncio.create_task(self._learn())
             await asyncio.wait([self._asking], timeout=_FIRST_ANSWER_SECONDS_MAX)
@@ -109,6 +114,7 @@ class HttpJsonProcessor:
             self._asking.cancel()
             await asyncio.wait([self._asking])
             self._asking = None
+        await self._deadlines.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -176,6 +182,20 @@ class HttpJsonProcessor:
 
     async def _ask(self, method: str, path: str, body: bytes, exchange: _Exchange) -> HttpAnswer | Answer:
         """One exchange. What comes back is what the processor said, or an answer that it said nothing."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._deadlines.add(task, exchange.call.deadline_seconds)
+        try:
+            return await self._attempt(method, path, body, exchange)
+        except asyncio.CancelledError:
+            if not self._deadlines.has_cancelled(task) or task.uncancel():
+                raise
+            return exchange.departure.nothing_learnt(not_sent=Cause.no_connection, unknown=Cause.timed_out)
+        finally:
+            self._deadlines.discard(task)
+
+    async def _attempt(self, method: str, path: str, body: bytes, exchange: _Exchange) -> HttpAnswer | Answer:
+        """The same, without a deadline: on a connection of the pool that is alive."""
         departure = exchange.departure
         for _ in range(_STALE_CONNECTIONS_MAX):
             try:
@@ -192,23 +212,27 @@ class HttpJsonProcessor:
 
     async def _exchange(self, method: str, path: str, body: bytes, exchange: _Exchange) -> HttpAnswer:
         assert self._session is not None, "not open"
-        async with self._session.request(
-            method,
-            self._config.base_url + path,
-            data=_GatedBody(body, exchange),
-            allow_redirects=False,
-            timeout=_timeout(exchange.call.deadline_seconds, self._config.connect_timeout_seconds),
-        ) as response:
-            content = bytearray()
-            async for chunk in response.content.iter_any():
-                content += chunk
-                if len(content) > _BODY_BYTES_MAX:
-                    raise aiohttp.ClientPayloadError("the body is too long")
+        url = self._config.base_url + path
+        response = await self._session.request(method, url, data=_GatedBody(body, exchange), allow_redirects=False)
+        try:
+            content = await _body_of(response.content)
             if not exchange.departure.left:
                 # It came before we had asked anything, so it is the answer to something else.
                 response.close()
                 raise _StaleConnection
-            return HttpAnswer(response.status, bytes(content))
+            return HttpAnswer(response.status, content)
+        finally:
+            # A connection on which something is still to come goes back to no pool.
+            response.release()
+
+
+async def _body_of(stream: aiohttp.StreamReader) -> bytes:
+    content = await stream.readany()
+    while not stream.at_eof() and len(content) <= _BODY_BYTES_MAX:
+        content += await stream.readany()
+    if len(content) > _BODY_BYTES_MAX:
+        raise aiohttp.ClientPayloadError("the body is too long")
+    return content
 
 
 class _StaleConnection(aiohttp.ClientConnectionError):
@@ -270,13 +294,3 @@ def _cause_of(error: Exception) -> Cause:
     if isinstance(error, aiohttp.ClientResponseError):
         return Cause.unreadable_answer
     return Cause.connection_broken
-
-
-@functools.lru_cache(maxsize=64)
-def _timeout(deadline_seconds: float, connect_timeout_seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(
-        total=deadline_seconds,
-        connect=min(deadline_seconds, connect_timeout_seconds),
-        # aiohttp rounds longer times up to whole seconds.
-        ceil_threshold=float("inf"),
-    )

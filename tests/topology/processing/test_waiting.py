@@ -64,10 +64,16 @@ def test_who_has_no_slot_waits_and_is_called_when_one_is_free() -> None:
 def test_a_waiting_entry_is_called_only_after_it_has_committed_as_in_flight() -> None:
     rig = a_rig(in_flight_max=1)
     rig.pipe(*authorizations(1, 2))
-    rig.answer(APPROVED)
-    assert rig.driver.log["payments.in-flight"][-1][2] is None
+    rig.engine.finish(APPROVED)
     rig.driver.settle(lost=True)
     assert len(rig.engine.orders) == 1
+
+
+def test_a_slot_that_is_given_back_is_taken_again_in_the_same_epoch() -> None:
+    rig = a_rig(in_flight_max=1)
+    rig.pipe(*authorizations(1, 2))
+    rig.answer(APPROVED)
+    assert called(rig) == ["01", "02"]
 
 
 def test_too_many_waiting_authorizations_are_not_sent_at_once() -> None:
