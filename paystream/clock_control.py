@@ -25,6 +25,7 @@ from schemas.partitioner import key_in
 from schemas.processing import ClockOffset, ShardClock
 from schemas.times import Micros
 from schemas.topics import OPEN_CAPTURES, PENDING, TIMERS, Topic
+from topology.test_clock import OFFSET_MICROS_MAX
 
 __all__ = ["advance", "show"]
 
@@ -55,6 +56,8 @@ def advance(by: str, *, operator: str | None) -> None:
     except LogUnavailable as error:
         _fail(f"the log does not answer, and nothing was advanced: {error}", code=REFUSED)
     total_seconds = max((0, *(total for by_partition in known for total in by_partition.values()))) + seconds
+    if total_seconds * 1_000_000 > OFFSET_MICROS_MAX:
+        _fail(f"the test clock would be {duration_text(total_seconds)} ahead, and goes a hundred years", code=USAGE)
     if network is not None:
         # First, so that a hold which we let end has ended there too.
         try:

@@ -23,7 +23,7 @@ from schemas.processing import ClockOffset, ShardClock
 from schemas.times import Micros
 from topology.kafka import StateStore
 
-__all__ = ["WALL", "NowOf", "PaymentClock", "ShardClocks", "is_clock_key"]
+__all__ = ["OFFSET_MICROS_MAX", "WALL", "NowOf", "PaymentClock", "ShardClocks", "is_clock_key"]
 
 log = logging.getLogger("paystream.test_clock")
 
@@ -35,7 +35,7 @@ _ADVANCES_KEPT = 200
 # Since when the oldest of them counts, once others before it have been forgotten.
 _FORGOTTEN = Micros(0)
 # A hundred years: nothing waits for longer, and no moment goes beyond what a record can say.
-_OFFSET_MICROS_MAX = 100 * 366 * 86_400 * 1_000_000
+OFFSET_MICROS_MAX = 100 * 366 * 86_400 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ShardClocks:
             log.warning("the test clock was advanced by %r, and is off here: ignored", advance.actor_id)
             return False
         known = self.of(shard, livemode=False).advances
-        if not (known[-1].offset_micros if known else 0) < advance.offset_micros <= _OFFSET_MICROS_MAX:
+        if not (known[-1].offset_micros if known else 0) < advance.offset_micros <= OFFSET_MICROS_MAX:
             return False
         # Whoever advanced it may have had a clock that was behind: what came later counts from later on.
         at = Micros(max(advance.at, known[-1].at)) if known else advance.at
@@ -113,8 +113,8 @@ class ShardClocks:
 
 
 def is_clock_key(key: str) -> bool:
-    """Whether a key of a flow's store is that of a test clock."""
-    return key.startswith(_PREFIX)
+    """Whether a key of a flow's store is that of a test clock. (That of a capture has a colon, after its processor.)"""
+    return key.startswith(_PREFIX) and ":" not in key
 
 
 def _key(shard: int) -> str:

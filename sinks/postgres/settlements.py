@@ -219,7 +219,7 @@ def _transaction(
     kind, captured_minor = TransactionType(type), None
     is_captured = kind is TransactionType.capture and status == TransactionStatus.succeeded
     if is_captured:
-        captured_minor = amount_minor
+        captured_minor = received_minor
     elif intent_status == PaymentIntentStatus.succeeded and received_minor > 0 and was_found_captured:
         # Its authorization was found captured by the answer to another call, so no capture stands as succeeded. The
         # charge is known. Where a capture stands, what was received is its; a charge by this one would be a second one,

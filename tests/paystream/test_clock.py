@@ -108,6 +108,14 @@ def test_nonsense_is_wrong_usage(topics: TopicsInMemory, by: str) -> None:
     assert written(topics) == []
 
 
+def test_it_goes_a_hundred_years_in_all(topics: TopicsInMemory) -> None:
+    assert run("advance", "30000d").exit_code == 0
+    before = written(topics)
+    told = run("advance", "30000d")
+    assert (told.exit_code, written(topics)) == (2, before)
+    assert "60000d ahead" in told.output
+
+
 @pytest.mark.parametrize("who", ["4242 4242 4242 4242", "x" * 256])
 def test_a_name_that_may_not_go_on_record(topics: TopicsInMemory, who: str) -> None:
     told = run("advance", "1m", "--operator", who)

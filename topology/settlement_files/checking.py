@@ -24,7 +24,9 @@ PROBLEMS_MAX: Final = 100
 """So many problems of a file are told; of a file that has more, how many it has."""
 
 _SEQUENCE_MAX = 2**62
-_LINE_NUMBER_MAX = 1_000_000_000
+# Of each line with a reference some bytes are kept in memory, and of each kind.
+_LINE_NUMBER_MAX = 20_000_000
+_KINDS_MAX = 64
 _PROCESSOR = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _REFERENCE = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _KIND = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
@@ -211,6 +213,8 @@ class Checking:
             raise Invalid("has no valid reference (1 to 255 printable ASCII characters without spaces, or nothing)")
         if not isinstance(kind, str) or not _KIND.fullmatch(kind):
             raise Invalid("has no kind (lower-case letters and _)")
+        if kind not in self._kinds and len(self._kinds) == _KINDS_MAX:
+            raise Invalid(f"has one kind more than the {_KINDS_MAX} that a file may have")
         amount_minor = self._amount("amount_minor", amount)
         if kind == _CAPTURE and amount_minor < 1:
             raise Invalid("captures less than 1 minor unit")

@@ -104,6 +104,7 @@ class TestAsking:
         ("event", "found"),
         [
             (captured(), FOUND),
+            (captured(received_minor=1_000), dataclasses.replace(FOUND, captured_minor=1_000)),
             (
                 captured(TransactionStatus.pending, intent_status=PaymentIntentStatus.processing, received_minor=0),
                 dataclasses.replace(FOUND, is_captured=False, captured_minor=None, is_open=True),
@@ -117,7 +118,13 @@ class TestAsking:
                 dataclasses.replace(FOUND, is_captured=False, captured_minor=1_500),
             ),
         ],
-        ids=["captured", "in doubt", "failed", "found captured by another call"],
+        ids=[
+            "captured",
+            "captured in part",
+            "in doubt",
+            "failed",
+            "found captured by another call",
+        ],
     )
     def test_a_transaction_by_our_own_reference(
         self, writer: ReadModelWriter, reader: SettlementReader, event: PaymentEvent, found: FoundTransaction

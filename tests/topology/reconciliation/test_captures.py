@@ -67,6 +67,15 @@ def test_it_is_known_by_our_own_reference_on_its_own_partition() -> None:
     )
 
 
+@pytest.mark.parametrize(("said", "told"), [("", 400), (" 300", 300), (" 500", 400)])
+def test_it_is_over_what_was_received(said: str, told: int) -> None:
+    """Which the merchant has been shown: a line over anything else is a mismatch."""
+    rig = Rig(payment=Payment(route=("a",), capture=CaptureMethod.manual))
+    rig.tell(*APPROVE, "capture 400", f"capture: approved{said}")
+    (record,) = rig.driver.read(CAPTURES)
+    assert record.amount_minor == told == rig.payment.intent.amount_received_minor
+
+
 def test_it_tells_real_money_from_test_mode() -> None:
     """Which decides the clock that its settlement window goes by."""
     rig = Rig().tell(*APPROVE, "capture: approved")

@@ -44,6 +44,15 @@ def test_other_kinds_are_read_and_added_up() -> None:
     assert lines[1] == Line(2, "cn_fee", None, "fee", -30, "usd", None, None, None, None)
 
 
+def test_there_are_at_most_64_kinds() -> None:
+    kinds = [first + second for first in "abcdefgh" for second in "abcdefghi"]
+    rows = "".join(f"{number},cn_fee,,{kind},-30,usd,,,,\n" for number, kind in enumerate(kinds, 2))
+    text = csv_file([booking(1)]).replace("total,", rows + "total,")
+    told = problems(text, "csv")
+    assert told[0] == "line 67 has one kind more than the 64 that a file may have."
+    assert len(told) == len(kinds) - 63
+
+
 def test_a_reference_that_is_captured_twice_is_counted() -> None:
     _lines, file = read(csv_file([booking(1), booking(2), booking(1), booking(1)]), "csv")
     assert file.repeated_references == 2
