@@ -49,7 +49,7 @@ Results = list[tuple[float, ProcessorResult]]
 
 
 def measure(*, seconds: float, warm_up_seconds: float, events_max: int, flood: int) -> tuple[Measured, Flooded, Bare]:
-    """Bare aiohttp, the flow, and bare aiohttp again, for a machine is not always equally fast; then the flood."""
+    """Bare aiohttp, the flow and its flood, and bare aiohttp again, for a machine is not always equally fast."""
     with stub(_LATENCY_MS) as url:
         before = measure_bare(url, seconds=seconds / 2, warm_up_seconds=warm_up_seconds)
     made = asked(range(events_max))
@@ -65,11 +65,11 @@ def measure(*, seconds: float, warm_up_seconds: float, events_max: int, flood: i
         with peer.running(bootstrap, Path(directory) / "log") as running:
             with Supply(bootstrap, url, made, ahead=_AHEAD) as supply:
                 measured = _measure_supplied(bootstrap, supply, running, seconds, warm_up_seconds)
-                after = measure_bare(url, seconds=seconds / 2, warm_up_seconds=warm_up_seconds)
                 if supply.given == len(made):
                     raise SystemExit("the events ran out: give more with --events")
             at_once = asked(range(events_max, events_max + flood))
             flooded = measure_flooded(bootstrap, running, at_once, results_before=supply.given)
+        after = measure_bare(url, seconds=seconds / 2, warm_up_seconds=warm_up_seconds)
     return measured, flooded, mean_of(before, after)
 
 
