@@ -80,14 +80,19 @@ def dies_before_the_answer(bank: HttpBank) -> list[str]:
         return shop.findings()
 
 
+def pay_in_vain(shop: Shop, bank: MemoryBank) -> None:
+    """An authorization is held up on its way; the next ones are not."""
+    shop.pay(opened(shop), wait=0)
+    shop.settle()
+    bank.holds_up = False
+    shop.heal()
+
+
 def arrives_late(_networks: Networks) -> list[str]:
     """A look-up finds nothing of an authorization that is still on its way."""
     bank = MemoryBank(holds_up=True)
     with Shop(bank) as shop:
-        shop.pay(opened(shop), wait=0)
-        shop.settle()
-        bank.holds_up = False
-        shop.heal()
+        pay_in_vain(shop, bank)
         bank.let_arrive()
         shop.heal()
         return shop.findings()
@@ -97,10 +102,7 @@ def never_arrives(_networks: Networks) -> list[str]:
     """An authorization was lost on its way, and look-ups find nothing of it: nor does anything else, ever."""
     bank = MemoryBank(holds_up=True)
     with Shop(bank) as shop:
-        shop.pay(opened(shop), wait=0)
-        shop.settle()
-        bank.holds_up = False
-        shop.heal()
+        pay_in_vain(shop, bank)
         return shop.findings()
 
 
