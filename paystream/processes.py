@@ -23,7 +23,7 @@ __all__ = ["FLOWS", "run_ingress"]
 
 CARD_NETWORK = "cardnet"
 ISO8583 = "isonet"
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+_OBJECTS_BETWEEN_COLLECTIONS = 250_000
 # How long the card network promises to remember a key: its contract, not a setting.
 _CARD_NETWORK_REMEMBERS_SECONDS = 7 * 86_400.0
 # The same of the ISO 8583 host's contract: for how long it knows an advice again, and how long it holds money.

@@ -142,6 +142,7 @@ class FlowDriver:
         return key, Received(key, topic.name, shard, offset, decode(raw), raw)
 
     def _run(self, items: list[Item], *, lost: bool) -> None:
+        self.side.work(0)
         items = items + [(key, Injected(key, shard, value)) for key, shard, value in self.side.drain(1_000)]
         written = run_epoch(
             self._build, items, store=self.store, side=self.side, partitions=self._partitions, clock=self.clock

@@ -1,18 +1,23 @@
-"""Runs processor calls on an event loop in a thread of its own: orders in, finished calls out.
+"""Runs processor calls on an event loop in the dataflow's thread: orders in, finished calls out.
 
-Driven by the sides of processing and reconciliation from the dataflow's thread. Thousands of calls run at once, one
-task each; nothing here decides whether a call may be made. What finishes waits in `take` until the flow collects it.
+Driven by the sides of processing and reconciliation. Thousands of calls run at once, one task each; they go on in
+`work`, for which the flow gives the time that it would wait in, and a moment of each epoch. Nothing here decides
+whether a call may be made. What finishes waits in `take` until the flow collects it.
+
+A thread for the loop would gain nothing, for the two would take turns under one interpreter lock, and lose much: a
+thread that lets go of the lock for each read and write gets it back only when the other one is made to let go.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -30,6 +35,8 @@ _END_SECONDS_MAX = 5.0
 # Adapters keep the deadline themselves; one that does not must not hold its slot for ever.
 _OVERDUE_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 0.5
+# As many rounds of the loop as a call needs from its order to its write, or from its answer's bytes to its end.
+_ROUNDS = 5
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -59,6 +66,9 @@ class Engine(Protocol):
     def submit(self, orders: Sequence[Order]) -> None:
         """Make these calls."""
 
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """Go on with all calls. See `topology.kafka.Side.work`."""
+
     def take(self, limit: int) -> list[FinishedCall]:
         """What has finished since the last call, oldest first."""
 
@@ -78,107 +88,94 @@ class CallEngine:
         self._processors = {processor.name: processor for processor in processors}
         self._boot_seconds = boot_seconds
         self._name = name
-        self._inbox: deque[Order] = deque()
         self._finished: deque[FinishedCall] = deque()
         self._departures: dict[asyncio.Task[None], Departure] = {}
         self._deadlines = Deadlines(look_every_seconds=_LOOK_EVERY_SECONDS)
         self._held_back: Cause | None = None
-        self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._end: asyncio.Event | None = None
-        self._failure: BaseException | None = None
+        self._news = asyncio.Event()
 
     def start(self) -> None:
-        """Start the thread and open the processors; raises what they raise."""
-        assert self._thread is None, "already running"
-        started = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(started,), name=self._name, daemon=True)
-        self._thread.start()
-        started.wait()
-        if (failure := self._failure) is not None:
+        """Open the processors; raises what they raise."""
+        assert self._loop is None, "already running"
+        # Not uvloop: it writes to sockets at the end of a round, and what has passed its gate has to leave at once.
+        self._loop = asyncio.SelectorEventLoop()
+        try:
+            self._run(self._open())
+        except BaseException:
             self.close()
-            raise RuntimeError(f"{self._name} did not start") from failure
+            raise
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Make these calls. One wake-up of the loop for all of them."""
-        if orders:
-            self._inbox.extend(orders)
-            self._on_loop(self._begin)
-
-    def take(self, limit: int) -> list[FinishedCall]:
-        """What has finished; raises if the loop has died, because then nothing ever will."""
-        self._check()
-        taken: list[FinishedCall] = []
-        while self._finished and len(taken) < limit:
-            taken.append(self._finished.popleft())
-        return taken
-
-    def hold_back(self, cause: Cause) -> None:
-        """Let nothing leave any more; orders that come later are not sent either."""
-        self._on_loop(self._hold_back, cause)
-
-    def close(self) -> None:
-        """Abandon every call and end the thread."""
-        if self._thread is None:
-            return
-        if self._failure is None:
-            self._on_loop(self._abandon)
-        self._thread.join(_END_SECONDS_MAX)
-        if self._thread.is_alive():
-            log.error("%s: the loop did not end in %.0f s", self._name, _END_SECONDS_MAX)
-        self._thread = self._loop = self._end = self._failure = self._held_back = None
-        self._inbox, self._finished = deque(), deque()
-
-    # From here on: the loop's thread.
-
-    def _run(self, started: threading.Event) -> None:
-        try:
-            # Not uvloop: it lets go of the GIL before each callback, and the dataflow's thread waits for it.
-            asyncio.run(self._serve(started))
-        except BaseException as error:
-            log.exception("%s: the loop has died", self._name)
-            self._failure = error
-        finally:
-            started.set()
-
-    async def _serve(self, started: threading.Event) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        self._departures = {}
-        self._deadlines = Deadlines(look_every_seconds=_LOOK_EVERY_SECONDS)
-        try:
-            for processor in self._processors.values():
-                await processor.open()
-            started.set()
-            self._deadlines.open()
-            await self._end.wait()
-            tasks = list(self._departures)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            await self._deadlines.close()
-            for processor in self._processors.values():
-                await processor.close()
-
-    def _begin(self) -> None:
-        while self._inbox:
-            order = self._inbox.popleft()
+        """Make these calls, from the next `work` on."""
+        assert self._loop is not None, "not running"
+        for order in orders:
             departure = Departure(boot_seconds=self._boot_seconds, send_before=order.send_before)
             if self._held_back is not None:
                 departure.hold_back(self._held_back)
-            task = asyncio.get_running_loop().create_task(self._make(order, departure))
+            task = self._loop.create_task(self._make(order, departure))
             self._departures[task] = departure
             self._deadlines.add(task, order.deadline_seconds + _OVERDUE_SECONDS)
 
-    def _hold_back(self, cause: Cause) -> None:
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """Go on with all calls; wait for what is `until`, or else for the end of one, if any are under way."""
+        if self._loop is not None:
+            self._run(self._work(seconds, until))
+
+    def take(self, limit: int) -> list[FinishedCall]:
+        """What has finished."""
+        return [self._finished.popleft() for _ in range(min(limit, len(self._finished)))]
+
+    def hold_back(self, cause: Cause) -> None:
+        """Let nothing leave any more; orders that come later are not sent either."""
         self._held_back = cause
         for departure in self._departures.values():
             departure.hold_back(cause)
 
-    def _abandon(self) -> None:
-        self._hold_back(Cause.abandoned)
-        assert self._end is not None
-        self._end.set()
+    def close(self) -> None:
+        """Abandon every call."""
+        if self._loop is None:
+            return
+        self.hold_back(Cause.abandoned)
+        try:
+            self._run(asyncio.wait_for(self._end(), _END_SECONDS_MAX))
+        except TimeoutError:
+            log.exception("%s: did not end in %.0f s", self._name, _END_SECONDS_MAX)
+        self._loop.close()
+        self._loop = self._held_back = None
+        self._finished = deque()
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None
+        self._loop.run_until_complete(coroutine)
+
+    async def _open(self) -> None:
+        self._departures, self._news = {}, asyncio.Event()
+        self._deadlines = Deadlines(look_every_seconds=_LOOK_EVERY_SECONDS)
+        self._deadlines.open()
+        for processor in self._processors.values():
+            await processor.open()
+
+    async def _work(self, seconds: float | None, until: Future[None] | None) -> None:
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
+        if seconds == 0:
+            return
+        if until is not None:
+            await asyncio.wait([asyncio.wrap_future(until)], timeout=seconds)
+        elif self._departures and not self._finished:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), seconds)
+
+    async def _end(self) -> None:
+        tasks = list(self._departures)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._deadlines.close()
+        for processor in self._processors.values():
+            await processor.close()
 
     async def _make(self, order: Order, departure: Departure) -> None:
         name, started = order.asked.processor, time.monotonic()
@@ -198,6 +195,7 @@ class CallEngine:
             seconds=time.monotonic() - started,
         )
         self._finished.append(FinishedCall(order, answer))
+        self._news.set()
 
     async def _answer(self, order: Order, departure: Departure, task: asyncio.Task[None]) -> Answer:
         processor = self._processors.get(order.asked.processor)
@@ -228,14 +226,3 @@ class CallEngine:
             log.error("%s: the adapter of %s says not sent of what it sent", self._name, order.asked.processor)
             return Answer(outcome=Outcome.unknown, code=failed)
         return answer
-
-    # From here on: either thread.
-
-    def _on_loop(self, function: Callable[..., None], *arguments: object) -> None:
-        self._check()
-        assert self._loop is not None, "not running"
-        self._loop.call_soon_threadsafe(function, *arguments)
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise RuntimeError(f"the loop of {self._name} has died") from self._failure

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from schemas.identifiers import PaymentIntentId, TransactionId
@@ -119,6 +120,10 @@ class ProcessingSide:
             return
         stopping = Answer(outcome=Outcome.not_sent, code=Cause.stopping)
         self._brought.extend(self._answered(FinishedCall(order, stopping)) for order in orders)
+
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """Go on with the calls."""
+        self._engine.work(seconds, until)
 
     def stop(self) -> None:
         """Nothing leaves from here on; what has left is awaited."""

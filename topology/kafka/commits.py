@@ -78,7 +78,7 @@ class Commits:
         pending = self._pending
         if pending is None:
             return True
-        if not pending.answered.done() and not wait((pending.answered,), within_seconds).done:
+        if not self._await(pending.answered, within_seconds):
             return False
         self._pending = None
         try:
@@ -91,6 +91,15 @@ class Commits:
         COMMITTED.labels(self._spec.name).inc()
         self._side.committed(pending.effects)
         return True
+
+    def _await(self, answered: Future[None], within_seconds: float | None) -> bool:
+        """Wait for the broker's answer so long at most; the time is the side's, as far as it uses it."""
+        if answered.done() or within_seconds == 0:
+            return answered.done()
+        began = time.monotonic()
+        self._side.work(within_seconds, answered)
+        left = None if within_seconds is None else max(0.0, began + within_seconds - time.monotonic())
+        return bool(wait((answered,), left).done)
 
     def close(self) -> None:
         """Await what is under way; nothing more is begun."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +66,13 @@ class Side(Protocol):
     def committed(self, effects: list[object]) -> None:
         """The epoch that yielded these `AfterCommit` effects has committed."""
 
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """Use this time, which the flow would wait in: until that has come to be, or else until there is news.
+
+        So long at most (None: without a limit), and with 0 for what can be done at once, which is asked for before each
+        batch. Returns early where there is nothing to wait for; then the flow waits itself.
+        """
+
     def stop(self) -> None:
         """A clean stop has begun: no more topic input will come."""
 
@@ -91,6 +99,9 @@ class NoSide:
     def committed(self, effects: list[object]) -> None:
         """No effect is expected; one that came anyway would be lost, which is a bug."""
         assert not effects
+
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """There is nothing to do."""
 
     def stop(self) -> None:
         """Nothing to stop."""

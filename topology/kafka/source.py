@@ -144,7 +144,11 @@ class GroupSource(DynamicSource[Item]):
         # Whoever waits for input would not see that a commit has been made.
         is_idle = not injected and commits.settle(within_seconds=0)
         drained_at = self._drained_at
-        messages = self._consume(_BATCH, _WAIT_SECONDS if is_idle else 0)
+        wait_until = time.monotonic() + (_WAIT_SECONDS if is_idle else 0)
+        self._side.work(_WAIT_SECONDS if is_idle else 0)
+        if is_idle:
+            injected += self._drain()
+        messages = self._consume(_BATCH, 0 if injected else max(0.0, wait_until - time.monotonic()))
         if len(messages) < _BATCH and not commits.settle(within_seconds=0):
             while self._is_held() and not commits.settle(within_seconds=_WAIT_SECONDS):
                 if len(injected) < _BATCH:

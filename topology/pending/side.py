@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 from schemas.identifiers import PaymentIntentId
 from schemas.partitioner import partition as partition_of
@@ -112,6 +113,10 @@ class ReconciliationSide:
             self._wait(effect)
         if not self._stopping:
             self._submit()
+
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """Go on with the look-ups."""
+        self._engine.work(seconds, until)
 
     def stop(self) -> None:
         """Nothing more comes in. Look-ups under way are made again by whoever takes over."""

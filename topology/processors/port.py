@@ -1,7 +1,7 @@
 """The port between the flows and the card processors: what is asked, what comes of it, and the gate between the two.
 
 An adapter turns a `Call` into the processor's protocol and what comes back into an `Answer`. The engine in
-`topology.calls` drives it, on an asyncio loop in a thread of its own. The one thing that an adapter must never get
+`topology.calls` drives it, on an asyncio loop in the dataflow's thread. The one thing that an adapter must never get
 wrong is whether a request can have left: it passes the `Departure` right before the first byte is written, and
 everything after that which is no readable answer is *unknown*.
 """
@@ -165,7 +165,7 @@ def boot_seconds() -> float:
 class Departure:
     """The gate that one call passes once, right before its first byte is written.
 
-    Used from the loop's thread only, so that passing it and holding back exclude each other: *not sent* may be said
+    Used in the loop's thread only, so that passing it and holding back exclude each other: *not sent* may be said
     exactly of a departure that was held back, for it can never leave afterwards.
     """
 
@@ -216,8 +216,8 @@ class Number(NamedTuple):
 class Lease(Protocol):
     """The numbers of the shard that a call belongs to, for whoever owns the shard.
 
-    Used on the dataflow's thread. What is taken is on record once the entry that carries it is, so that it is never
-    given again, whoever owns the shard then.
+    What is taken is on record once the entry that carries it is, so that it is never given again, whoever owns the
+    shard then.
     """
 
     @property
@@ -248,12 +248,12 @@ class Processor(Protocol):
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What it promises; None for as long as it has not said, and then nothing is called. Read on any thread."""
+        """What it promises; None for as long as it has not said, and then nothing is called."""
 
     def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
         """What has to be on record of a call before it may leave, and is not yet in its `processor_data`.
 
-        Called on the dataflow's thread when the call is announced, each time anew; without I/O. What it says commits
+        Called when the call is announced, each time anew; without I/O. What it says commits
         with the entry, and stands in the call's result, whatever that is.
         """
 

@@ -26,6 +26,7 @@ NAME = "settlement-import"
 _SPEC = FlowSpec(name=NAME, inputs=(), changelog=None)
 _TIMEOUT_SECONDS = 30.0
 _WAIT_SECONDS = 0.2
+_WITHOUT_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
 
 
 class KafkaFileLog:
@@ -64,11 +65,7 @@ class KafkaFileLog:
         """The last record of a key, past everything that the partition held when it was asked."""
         partition = partition_of(key, self._partitions)
         place = TopicPartition(SETTLEMENT_FILES.name, partition)
-        watermarks = high_watermark_consumer(self._config, flow=NAME)
-        try:
-            low, high = watermarks.get_watermark_offsets(place, timeout=_TIMEOUT_SECONDS, cached=False)
-        finally:
-            watermarks.close()
+        low, high = self._watermarks(place)
         found, reached = None, low
         consumer = changelog_consumer(self._config, flow=NAME)
         deadline = time.monotonic() + _TIMEOUT_SECONDS
@@ -86,6 +83,21 @@ class KafkaFileLog:
         record = None if found is None else decode(found)
         assert record is None or isinstance(record, SettlementFile)
         return record
+
+    def _watermarks(self, place: TopicPartition) -> tuple[int, int]:
+        """The ends of a partition, by whoever leads it; one that is just changing hands is asked again."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while True:
+            # Made anew each time, for it would go on asking the one that it knows.
+            consumer = high_watermark_consumer(self._config, flow=NAME)
+            try:
+                return consumer.get_watermark_offsets(place, timeout=_TIMEOUT_SECONDS, cached=False)
+            except KafkaException as error:
+                if error.args[0].code() not in _WITHOUT_LEADER or time.monotonic() > deadline:
+                    raise
+            finally:
+                consumer.close()
+            time.sleep(_WAIT_SECONDS)
 
 
 def _check_partitions(producer: Producer, configured: int) -> None:

@@ -7,6 +7,7 @@ by bit while the flow runs already: it may hold millions of captures that wait f
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import Future
 
 from schemas.partitioner import partition as partition_of
 from schemas.settlement import Capture, OpenCapture
@@ -91,6 +92,9 @@ class SettlementSide:
             else:
                 self._lines_to_ask.append(effect.key)
         self._judge.submit(now)
+
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """Nothing: who judges has a thread of its own."""
 
     def stop(self) -> None:
         """Nothing more comes in. What was asked is asked again by whoever takes over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from unittest import mock
 
 import pytest
@@ -69,6 +70,24 @@ class Answering(OneInjected):
 
     def committed(self, effects: list[object]) -> None:
         self.waiting += [(KEY, SHARD, f"answer to {effect}") for effect in effects]
+
+
+class Working(NoSide):
+    """A side whose work brings something now and then; it notes what time it was given."""
+
+    def __init__(self, *, brings: Sequence[int] = ()) -> None:
+        self.given: list[tuple[float | None, Future[None] | None]] = []
+        self._brings = brings
+        self._brought: list[tuple[str, int, object]] = []
+
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        self.given.append((seconds, until))
+        if len(self.given) in self._brings:
+            self._brought.append((KEY, SHARD, "ended"))
+
+    def drain(self, limit: int) -> list[tuple[str, int, object]]:
+        taken, self._brought = self._brought[:limit], self._brought[limit:]
+        return taken
 
 
 class Sourced:
@@ -375,3 +394,40 @@ def test_a_clean_stop_awaits_the_commit_and_does_what_follows_it_first() -> None
     assert Injected(KEY, SHARD, "answer to call") in sourced.next_items()
     with pytest.raises(StopIteration):
         sourced.source.next_batch()
+
+
+def test_a_side_that_works_has_the_time_in_which_nothing_comes_and_what_its_work_brings_is_no_later() -> None:
+    side = Working(brings=[1])
+    sourced = Sourced(side=side)
+    assert sourced.next_items() == [Injected(KEY, SHARD, "ended"), EpochMark()]
+    ((seconds, until),) = side.given
+    assert seconds is not None
+    assert (0 < seconds < 0.1, until) == (True, None)
+
+
+def test_a_side_that_works_can_do_so_before_each_batch_of_a_busy_flow() -> None:
+    side = Working(brings=[1, 2, 3])
+    sourced = Sourced([record(7)], [record(8)], [record(9)], side=side)
+    sourced.next_items()
+    side.given.clear()
+    sourced.producer.may_commit.clear()
+    sourced.commits.begin([], [])
+    threading.Timer(0.2, sourced.producer.may_commit.set).start()
+    sourced.next_items()
+    ((seconds, awaited), *others) = side.given
+    assert (seconds, awaited is None) == (0, True)
+    assert others, "and as long as a commit is awaited"
+    assert all(seconds and until is not None for seconds, until in others)
+
+
+def test_a_side_that_works_has_the_time_of_a_commit_that_is_awaited_without_a_limit() -> None:
+    side = Working()
+    sourced = Sourced(side=side)
+    sourced.producer.may_commit.clear()
+    sourced.commits.begin([], [])
+    threading.Timer(0.1, sourced.producer.may_commit.set).start()
+    sourced.commits.settle()
+    ((seconds, until),) = side.given
+    assert seconds is None
+    assert until is not None
+    assert until.done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from msgspec.structs import replace
@@ -103,6 +104,9 @@ class FakeEngine:
     def take(self, limit: int) -> list[FinishedCall]:
         taken, self._finished = self._finished[:limit], self._finished[limit:]
         return taken
+
+    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
+        """Nothing goes on by itself."""
 
     def hold_back(self, cause: Cause) -> None:
         self.held_back = cause

@@ -1,10 +1,12 @@
-"""The engine: many calls at once on a loop of its own, none of them lost, whatever an adapter does."""
+"""The engine: many calls at once on one loop, none of them lost, whatever an adapter does."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
 
 import pytest
 
@@ -20,7 +22,7 @@ APPROVED = Answer(outcome=Outcome.approved)
 
 
 class Scripted:
-    """A processor that does what the test says; it knows on which thread's loop it was opened."""
+    """A processor that does what the test says."""
 
     def __init__(self, name: str, behave: Behaviour) -> None:
         self.name = name
@@ -89,9 +91,16 @@ def wait_for(engine: CallEngine, count: int, *, seconds: float = 5.0) -> list[Fi
     finished: list[FinishedCall] = []
     until = time.monotonic() + seconds
     while len(finished) < count and time.monotonic() < until:
+        engine.work(0.05)
         finished.extend(engine.take(1_000))
-        time.sleep(0.002)
     return finished
+
+
+def work_for(engine: CallEngine, seconds: float) -> None:
+    """Whether calls end meanwhile or not."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        engine.work(0.005)
 
 
 async def approve(_call: Call, departure: Departure) -> Answer:
@@ -187,7 +196,7 @@ def test_hold_back_what_has_not_left(start: Start) -> None:
 
     engine = start(Scripted("a", leave_late))
     engine.submit([order(1), order(2)])
-    time.sleep(0.05)
+    work_for(engine, 0.05)
     engine.hold_back(Cause.stopping)
     engine.submit([order(3)])
     answers = {each.order.payment_intent_id[-1]: each.answer for each in wait_for(engine, 3)}
@@ -208,10 +217,10 @@ def test_nothing_leaves_after_close() -> None:
     engine = CallEngine([processor])
     engine.start()
     engine.submit([order(number) for number in range(10)])
-    time.sleep(0.02)
+    work_for(engine, 0.02)
     engine.close()
     assert processor.closed == 1
-    time.sleep(0.15)
+    engine.work(0.15)
     assert left == []
     assert engine.take(10) == []
     engine.close()
@@ -235,6 +244,55 @@ def test_a_processor_that_does_not_open() -> None:
 
     engine = CallEngine([Broken("a", approve)])
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="did not start"):
+        with pytest.raises(OSError, match="no certificate"):
             engine.start()
     engine.close()
+
+
+def test_it_waits_for_what_it_is_given_and_goes_on_meanwhile(start: Start) -> None:
+    ended: list[float] = []
+
+    async def take_a_while(_call: Call, departure: Departure) -> Answer:
+        departure.leave()
+        await asyncio.sleep(0.05)
+        ended.append(time.monotonic())
+        return APPROVED
+
+    engine = start(Scripted("a", take_a_while))
+    engine.submit([order(1)])
+    awaited: Future[None] = Future()
+    threading.Timer(0.15, awaited.set_result, [None]).start()
+    engine.work(5.0, awaited)
+    assert awaited.done()
+    assert time.monotonic() - ended[0] < 1.0, "it comes back once that is done"
+    assert len(engine.take(10)) == 1
+    began = time.monotonic()
+    engine.work(0.05, Future())
+    assert 0.05 <= time.monotonic() - began < 1.0, "no longer than it may"
+    engine.work(None, awaited)
+
+
+def test_without_anything_to_await_it_is_the_end_of_a_call(start: Start) -> None:
+    async def take_a_while(_call: Call, departure: Departure) -> Answer:
+        departure.leave()
+        await asyncio.sleep(0.05)
+        return APPROVED
+
+    engine = start(Scripted("a", take_a_while))
+    engine.work(60.0)
+    engine.submit([order(1)])
+    engine.work(60.0)
+    engine.work(60.0)
+    assert len(engine.take(10)) == 1
+
+
+def test_at_once_a_call_gets_as_far_as_it_can_without_waiting(start: Start) -> None:
+    """From its order to its write, and from its answer to its end: an epoch gives it no more time than that."""
+    engine = start(Scripted("a", approve))
+    engine.submit([order(1)])
+    engine.work(0)
+    assert len(engine.take(10)) == 1
+
+
+def test_an_engine_that_was_not_started_has_nothing_to_do() -> None:
+    CallEngine([Scripted("a", approve)]).work(60.0)

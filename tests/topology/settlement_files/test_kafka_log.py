@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.codec import decode
@@ -18,7 +19,8 @@ from schemas.topics import ALL, SETTLEMENT_LINES
 from tests.topology.settlement_files.files import booking, csv_file
 from topology.kafka import KafkaConfig
 from topology.kafka.admin import create_topics
-from topology.settlement_files import KafkaFileLog, SequenceTaken, import_file, importing
+from topology.kafka.clients import high_watermark_consumer
+from topology.settlement_files import KafkaFileLog, SequenceTaken, import_file, importing, kafka_log
 
 PARTITIONS = 4
 NOW = Micros(1_790_100_000_000_000)
@@ -117,3 +119,22 @@ def test_a_broker_that_is_away_is_told_of(processor: str) -> None:
     log = KafkaFileLog(KafkaConfig(bootstrap="127.0.0.1:1"), partitions=PARTITIONS)
     with pytest.raises(KafkaException):
         log.begin(processor, 1)
+
+
+@pytest.mark.parametrize("code", [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE])
+def test_a_partition_that_changes_hands_is_asked_again(
+    new_log: Callable[[], KafkaFileLog], processor: str, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    asked: list[Consumer] = []
+
+    def consumer(config: KafkaConfig, *, flow: str) -> Consumer:
+        asked.append(high_watermark_consumer(config, flow=flow))
+        if len(asked) > 1:
+            return asked[-1]
+        failing = mock.Mock(wraps=asked[-1])
+        failing.get_watermark_offsets.side_effect = KafkaException(KafkaError(code))
+        return failing
+
+    monkeypatch.setattr(kafka_log, "high_watermark_consumer", consumer)
+    assert new_log().begin(processor, 1) is None
+    assert len(asked) == 2
