@@ -161,6 +161,9 @@ class FakeMembership:
     def pause(self) -> None:
         self.paused = True
 
+    def unpause(self) -> None:
+        self.paused = False
+
     def release(self) -> None:
         self.is_revoked = False
 

@@ -30,6 +30,9 @@ from topology.processors.port import Answer, Capabilities, Cause, Processor, boo
 
 __all__ = ["ProcessingConfig", "ProcessingSide"]
 
+# So that input is not stopped and started for each capture that ends.
+_FULL_UNTIL = 0.9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessingConfig:
@@ -38,6 +41,9 @@ class ProcessingConfig:
     A call leaves within `send_before_seconds` of its announcement or not at all; an authorization whose command is
     older than `authorization_age_seconds_max` is not sent. A clean stop, and a member that has to give up its shards,
     wait for what has left up to the longest deadline, and `stop_wait_seconds_max` at most.
+
+    No more events are read, of whatever processor, while `patient_max` captures and voids wait: each takes some memory,
+    and none is turned away.
     """
 
     limits: Mapping[str, ProcessorLimits] = field(default_factory=dict)
@@ -45,6 +51,7 @@ class ProcessingConfig:
     send_before_seconds: float = 5.0
     authorization_age_seconds_max: float = 300.0
     stop_wait_seconds_max: float = 15.0
+    patient_max: int = 100_000
 
 
 class ProcessingSide:
@@ -73,6 +80,7 @@ class ProcessingSide:
         self._undecided: defaultdict[str, list[tuple[PaymentIntentId, InFlightCall]]] = defaultdict(list)
         self._stop_until: float | None = None
         self._is_leaving = False
+        self._is_full = False
         self._unrepeatable: set[TransactionId] = set()
         self._numbers = ShardNumbers(StateStore(), shards=partitions)
         self.desk = self._new_desk()
@@ -87,6 +95,7 @@ class ProcessingSide:
         self._undecided.clear()
         self._stop_until = None
         self._is_leaving = False
+        self._is_full = False
         self._unrepeatable.clear()
         self._engine.start()
         self._learn()
@@ -109,6 +118,12 @@ class ProcessingSide:
             drained.extend(_turn(verdict) for verdict in self.desk.slots.verdicts(limit - len(drained)))
         self.desk.slots.report()
         return drained
+
+    def is_full(self) -> bool:
+        """Whether too many captures and voids wait; from then on until some fewer do."""
+        share = _FULL_UNTIL if self._is_full else 1.0
+        self._is_full = self.desk.slots.patient >= share * self._config.patient_max
+        return self._is_full
 
     def committed(self, effects: list[object]) -> None:
         """The entries of these calls stand: now they may leave, or must not any more if a stop has begun."""

@@ -100,6 +100,11 @@ class Slots:
         """How many calls hold a slot."""
         return sum(len(lane.holders) for lane in self._lanes.values())
 
+    @property
+    def patient(self) -> int:
+        """How many wait for as long as it takes; and how many are parked, whatever they are."""
+        return sum(lane.waiting_patiently for lane in self._lanes.values()) + sum(map(len, self._parked.values()))
+
     def stop(self) -> None:
         """Nothing gets a slot any more."""
         self._stopping = True
@@ -214,8 +219,12 @@ class _Lane:
         return not self.patient and not self.impatient
 
     @property
+    def waiting_patiently(self) -> int:
+        return len(self.patient) + len(self._resting)
+
+    @property
     def waiting(self) -> int:
-        return len(self.patient) + len(self.impatient) + len(self._resting)
+        return self.waiting_patiently + len(self.impatient)
 
     def take(self, transaction_id: TransactionId) -> None:
         self.holders.add(transaction_id)

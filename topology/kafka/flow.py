@@ -63,6 +63,9 @@ class Side(Protocol):
     def drain(self, limit: int) -> list[tuple[str, int, object]]:
         """What has come since the last call, as (key, partition, value): each arrives as `Injected`."""
 
+    def is_full(self) -> bool:
+        """Whether no topic input may come for now, because too much waits here already; it stays in the log."""
+
     def committed(self, effects: list[object]) -> None:
         """The epoch that yielded these `AfterCommit` effects has committed."""
 
@@ -95,6 +98,10 @@ class NoSide:
     def drain(self, limit: int) -> list[tuple[str, int, object]]:
         """Nothing comes."""
         return []
+
+    def is_full(self) -> bool:
+        """Nothing waits."""
+        return False
 
     def committed(self, effects: list[object]) -> None:
         """No effect is expected; one that came anyway would be lost, which is a bug."""

@@ -124,6 +124,11 @@ class Membership:
         if not self.is_revoked:
             self._consumer.pause(self._held())
 
+    def unpause(self) -> None:
+        """Let input flow again, from where it was paused."""
+        if not self.is_revoked:
+            self._consumer.resume(self._held())
+
     @property
     def is_revoked(self) -> bool:
         """Whether the group waits for this member to `release` its shards. No input comes any more."""

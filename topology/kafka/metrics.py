@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["COMMITTED", "DEAD_LETTERED", "ENDED", "EPOCH_SECONDS", "FENCED", "INPUTS", "RESTORE_SECONDS", "SHARDS"]
+__all__ = [
+    "COMMITTED",
+    "DEAD_LETTERED",
+    "ENDED",
+    "EPOCH_SECONDS",
+    "FENCED",
+    "INPUTS",
+    "INPUT_HELD",
+    "RESTORE_SECONDS",
+    "SHARDS",
+]
 
 INPUTS = Counter("paystream_inputs_total", "Inputs handed to the flow.", ["flow"])
+INPUT_HELD = Gauge("paystream_input_held", "1 while input stays in the log, since too much waits here.", ["flow"])
 COMMITTED = Counter("paystream_epochs_committed_total", "Epochs committed.", ["flow"])
 EPOCH_SECONDS = Histogram(
     "paystream_epoch_commit_seconds",

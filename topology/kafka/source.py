@@ -10,6 +10,7 @@ next call depends on it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,10 +28,12 @@ from topology.kafka.failures import failure_of
 from topology.kafka.flow import Clock, FlowSpec, Side
 from topology.kafka.items import EpochMark, Injected, Item, Received
 from topology.kafka.membership import Membership, Positions
-from topology.kafka.metrics import INPUTS
+from topology.kafka.metrics import INPUT_HELD, INPUTS
 from topology.kafka.store import UnreadableState
 
 __all__ = ["GroupSource"]
+
+log = logging.getLogger("paystream.kafka")
 
 _BATCH = 1_000
 # Also how long what the side brings may have to wait.
@@ -60,6 +63,8 @@ class GroupSource(DynamicSource[Item]):
         self._records = {topic.name: topic.records for topic in spec.inputs}
         self._rest_checked_at = self._drained_at = clock.now()
         self._quiet_since = time.monotonic()
+        self._is_full = False
+        INPUT_HELD.labels(spec.name).set(False)
         self._membership = membership
         self._run = run
         self._commits = commits
@@ -104,6 +109,8 @@ class GroupSource(DynamicSource[Item]):
         if not run.may_commit:
             raise StopIteration
         injected = self._drain()
+        if not run.stopping:
+            self._hold_input()
         if run.stopping and ((not injected and self._side.idle()) or self._membership.is_overdue):
             raise StopIteration
         received, is_epoch = self._poll(injected)
@@ -126,6 +133,20 @@ class GroupSource(DynamicSource[Item]):
             run.stopping = True
             membership.pause()
             self._side.stop()
+
+    def _hold_input(self) -> None:
+        """Read nothing more while the side is full. The group is served all the same."""
+        is_full = self._side.is_full()
+        if is_full == self._is_full:
+            return
+        self._is_full = is_full
+        INPUT_HELD.labels(self._flow).set(is_full)
+        if is_full:
+            log.warning("%s reads nothing more, for too much waits", self._flow)
+            self._membership.pause()
+        else:
+            log.info("%s reads on", self._flow)
+            self._membership.unpause()
 
     def _drain(self) -> list[Item]:
         """What the side brings. Raises StopIteration when it cannot read its state."""

@@ -106,6 +106,10 @@ class ReconciliationSide:
         self._report()
         return drained
 
+    def is_full(self) -> bool:
+        """Never: what waits is state that the flow keeps anyway."""
+        return False
+
     def committed(self, effects: list[object]) -> None:
         """These look-ups stand in the changelog: make them."""
         for effect in effects:

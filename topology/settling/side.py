@@ -79,6 +79,10 @@ class SettlementSide:
         self._report()
         return drained
 
+    def is_full(self) -> bool:
+        """Never: what waits is state that the flow keeps anyway."""
+        return False
+
     def committed(self, effects: list[object]) -> None:
         """What these questions are about stands in the changelog: ask, now or in its turn."""
         if self._stopping:

@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
+from prometheus_client import REGISTRY
 
 from schemas.codec import decode, encode
 from schemas.operations import DeadLetter
@@ -431,3 +432,38 @@ def test_a_side_that_works_has_the_time_of_a_commit_that_is_awaited_without_a_li
     assert seconds is None
     assert until is not None
     assert until.done()
+
+
+class Full(NoSide):
+    """A side that is as full as the test says."""
+
+    full = True
+
+    def is_full(self) -> bool:
+        return self.full
+
+
+def held(flow: str = "flow") -> float | None:
+    return REGISTRY.get_sample_value("paystream_input_held", {"flow": flow})
+
+
+def test_input_stays_in_the_log_while_the_side_is_full() -> None:
+    side = Full()
+    sourced = Sourced([record(7)], side=side)
+    assert sourced.next_items() == []
+    assert (sourced.membership.paused, held()) == (True, 1)
+    side.full = False
+    received, _mark = sourced.next_items()
+    assert isinstance(received, Received)
+    assert (sourced.membership.paused, held()) == (False, 0)
+
+
+def test_a_clean_stop_of_a_full_side_reads_nothing_more() -> None:
+    side = Full()
+    stopping = False
+    sourced = Sourced([record(7)], side=side, stopping=lambda: stopping)
+    sourced.next_items()
+    stopping, side.full = True, False
+    with pytest.raises(StopIteration):
+        sourced.next_items()
+    assert sourced.membership.paused

@@ -235,3 +235,35 @@ def test_nobody_jumps_the_queue() -> None:
     slots.release("a", waiters[0].transaction_id, APPROVED)
     assert slots.admit("a", waiters[2]) is Place.queue
     assert [verdict.waiter for verdict in slots.verdicts(10)] == [waiters[1]]
+
+
+def test_no_more_is_read_while_too_many_captures_wait_until_some_fewer_do() -> None:
+    limits = ProcessorLimits(in_flight_max=1)
+    rig = Rig(config=ProcessingConfig(default_limits=limits, patient_max=10))
+    rig.pipe(*captures(*range(1, 11)))
+    assert not rig.side.is_full(), "one is in flight and nine wait"
+    rig.pipe(*captures(11))
+    assert rig.side.is_full()
+    rig.answer(APPROVED)
+    rig.driver.settle()
+    assert rig.side.is_full(), "nine wait, which is not much fewer"
+    rig.answer(APPROVED)
+    rig.driver.settle()
+    assert not rig.side.is_full()
+
+
+def test_those_that_rest_and_those_whose_processor_is_not_configured_count_too() -> None:
+    rig = Rig(config=ProcessingConfig(patient_max=2))
+    rig.pipe(*captures(1))
+    rig.answer(not_sent())
+    assert not rig.side.is_full()
+    rig.pipe(*(renamed(event, 2, processor="gone") for event in captures(2)))
+    assert rig.side.is_full()
+    successor = rig.successor(config=ProcessingConfig(patient_max=1))
+    assert successor.side.is_full(), "the one that is parked is found again"
+
+
+def test_authorizations_never_hold_up_the_input() -> None:
+    rig = Rig(config=ProcessingConfig(default_limits=ProcessorLimits(in_flight_max=1), patient_max=2))
+    rig.pipe(*authorizations(*range(1, 11)))
+    assert not rig.side.is_full()
