@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.topics import Topic
 from tests.harness.kafka_fakes import FakeConsumer, FakeMembership, FakeProducer, as_membership, assignment
-from tests.topology.kafka.test_source import Sourced, record
+from tests.topology.kafka.sourced import Sourced, record
 from topology.kafka import FlowContext, FlowSpec, FlowStatus, KafkaConfig, NoSide, StartOffsets, StateStore
 from topology.kafka import membership as membership_module
 from topology.kafka import runner as runner_module

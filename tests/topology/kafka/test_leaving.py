@@ -7,8 +7,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.topics import Topic
 from tests.harness.kafka_fakes import group_error
+from tests.topology.kafka.sourced import KEY, PLACE, SHARD, OneInjected, Sourced, record
 from tests.topology.kafka.test_membership import Joined
-from tests.topology.kafka.test_source import KEY, PLACE, SHARD, OneInjected, Sourced, record
 from topology.kafka import FlowSpec, Injected
 
 A = Topic(name="a", key="intent", records=(), retention_ms=1)

@@ -4,128 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from unittest import mock
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
-from prometheus_client import REGISTRY
 
-from schemas.codec import decode, encode
+from schemas.codec import decode
 from schemas.operations import DeadLetter
 from schemas.partitioner import partition as partition_of
 from schemas.processing import TimerFired
-from schemas.topics import DEAD_LETTERS, Topic
+from schemas.topics import DEAD_LETTERS
 from tests.harness.counting import given
-from tests.harness.driver import FakeClock
 from tests.harness.kafka_fakes import (
-    FakeMembership,
-    FakeProducer,
-    as_membership,
-    assignment,
-    commits_on,
     group_error,
-    message,
     partition_end,
     partition_error,
 )
-from topology.kafka import FlowSpec, Injected, NoSide, OffsetsExpired, Produce, Received
+from tests.topology.kafka.sourced import GOOD, KEY, PLACE, SHARD, TOPIC, Sourced, record
+from topology.kafka import OffsetsExpired, Produce, Received
 from topology.kafka import source as source_module
-from topology.kafka.epoch import Run
 from topology.kafka.items import EpochMark
-from topology.kafka.membership import Positions
-from topology.kafka.source import GroupSource
-
-TOPIC = "inputs"
-KEY = "pi_00000000000000000000000000000001"
-SHARD = partition_of(KEY, 4)
-PLACE = (TOPIC, SHARD)
-GOOD = encode(given(KEY, "first"))
-
-
-class OneInjected(NoSide):
-    """A side that has something to say once, and is busy until it was taken."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[str, int, object]] = [(KEY, SHARD, "due")]
-        self.stopped = False
-
-    def drain(self, limit: int) -> list[tuple[str, int, object]]:
-        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
-        return taken
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    def idle(self) -> bool:
-        return not self.waiting
-
-
-class Answering(OneInjected):
-    """A side that has nothing to say until an effect has committed, and then its answer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waiting = []
-
-    def committed(self, effects: list[object]) -> None:
-        self.waiting += [(KEY, SHARD, f"answer to {effect}") for effect in effects]
-
-
-class Working(NoSide):
-    """A side whose work brings something now and then; it notes what time it was given."""
-
-    def __init__(self, *, brings: Sequence[int] = ()) -> None:
-        self.given: list[tuple[float | None, Future[None] | None]] = []
-        self._brings = brings
-        self._brought: list[tuple[str, int, object]] = []
-
-    def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
-        self.given.append((seconds, until))
-        if len(self.given) in self._brings:
-            self._brought.append((KEY, SHARD, "ended"))
-
-    def drain(self, limit: int) -> list[tuple[str, int, object]]:
-        taken, self._brought = self._brought[:limit], self._brought[limit:]
-        return taken
-
-
-class Sourced:
-    """A source on prepared batches of messages."""
-
-    def __init__(
-        self,
-        *batches: Sequence[Message],
-        positions: Positions | None = None,
-        follows_ends: bool = False,
-        side: NoSide | None = None,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
-        topic = Topic(name=TOPIC, key="intent", records=("TimerFired",), retention_ms=1)
-        held = assignment({PLACE: 7} if positions is None else positions)
-        self.clock = FakeClock()
-        self.membership = FakeMembership(held, batches)
-        self.run = Run(held)
-        self.producer = FakeProducer()
-        self.commits = commits_on(self.producer, self.run, side=side)
-        self.source = GroupSource(
-            spec=FlowSpec(name="flow", inputs=(topic,), changelog=None, follows_ends=follows_ends),
-            membership=as_membership(self.membership),
-            run=self.run,
-            commits=self.commits,
-            side=side or NoSide(),
-            clock=self.clock,
-            stopping=stopping,
-        )
-
-    def next_items(self) -> list[object]:
-        """The items of the next batch, without keys."""
-        return [item for _key, item in self.source.next_batch()]
-
-
-def record(offset: int = 7, *, key: bytes | None = KEY.encode(), value: bytes | None = GOOD) -> Message:
-    return message(TOPIC, SHARD, offset, key=key, value=value)
 
 
 def test_a_record_is_decoded_once_and_handed_out_with_its_place_and_bytes() -> None:
@@ -171,14 +69,6 @@ def test_poison_becomes_a_dead_letter_as_it_came_and_the_shard_goes_on(
 
 def test_without_news_a_batch_is_empty_so_that_no_epoch_is_committed() -> None:
     assert Sourced([]).source.next_batch() == []
-
-
-def test_what_the_side_brings_comes_with_the_records() -> None:
-    sourced = Sourced([record(7)], side=OneInjected())
-    received, injected, mark = sourced.next_items()
-    assert isinstance(received, Received)
-    assert injected == Injected(KEY, SHARD, "due")
-    assert mark == EpochMark()
 
 
 def test_the_news_of_an_end_moves_the_position_past_markers_and_never_back() -> None:
@@ -291,18 +181,6 @@ def test_a_refused_assignment_ends_the_run_with_its_reason() -> None:
     assert sourced.run.failure is sourced.membership.failure
 
 
-def test_a_clean_stop_takes_no_more_input_and_waits_for_the_side() -> None:
-    side = OneInjected()
-    sourced = Sourced([record(7)], side=side, stopping=lambda: True)
-    assert sourced.next_items() == [Injected(KEY, SHARD, "due"), EpochMark()]
-    assert side.stopped
-    assert sourced.membership.paused
-    with pytest.raises(StopIteration):
-        sourced.source.next_batch()
-    assert sourced.source.positions() == {PLACE: 7}
-    assert sourced.run.may_commit
-
-
 def test_a_sink_that_cannot_write_ends_the_run_without_a_commit() -> None:
     sourced = Sourced([record(7)])
     sourced.source.restart(ValueError("moved"))
@@ -328,17 +206,6 @@ def test_what_comes_during_a_commit_goes_into_the_next_epoch_together() -> None:
     assert offsets == [8, 9, 10]
     assert time.monotonic() - began > 0.15
     assert sourced.source.positions() == {PLACE: 11}
-
-
-def test_what_the_side_has_does_not_stretch_an_epoch() -> None:
-    side = OneInjected()
-    side.waiting = [(KEY, SHARD, number) for number in range(100_000)]
-    sourced = Sourced([record(7)], side=side)
-    sourced.producer.may_commit.clear()
-    sourced.commits.begin([], [])
-    threading.Timer(0.2, sourced.producer.may_commit.set).start()
-    injected = [item for item in sourced.next_items() if isinstance(item, Injected)]
-    assert 1_000 <= len(injected) < 2_000
 
 
 def test_an_end_is_as_old_as_the_last_look_when_the_process_stood_still() -> None:
@@ -382,88 +249,3 @@ def test_nothing_is_gathered_for_shards_that_are_gone() -> None:
         sourced.source.next_batch()
     assert sourced.run.left_group
     sourced.producer.may_commit.set()
-
-
-def test_a_clean_stop_awaits_the_commit_and_does_what_follows_it_first() -> None:
-    stopping = False
-    sourced = Sourced([record(7)], side=Answering(), stopping=lambda: stopping)
-    sourced.next_items()
-    sourced.producer.may_commit.clear()
-    sourced.commits.begin([], ["call"])
-    stopping = True
-    threading.Timer(0.2, sourced.producer.may_commit.set).start()
-    assert Injected(KEY, SHARD, "answer to call") in sourced.next_items()
-    with pytest.raises(StopIteration):
-        sourced.source.next_batch()
-
-
-def test_a_side_that_works_has_the_time_in_which_nothing_comes_and_what_its_work_brings_is_no_later() -> None:
-    side = Working(brings=[1])
-    sourced = Sourced(side=side)
-    assert sourced.next_items() == [Injected(KEY, SHARD, "ended"), EpochMark()]
-    ((seconds, until),) = side.given
-    assert seconds is not None
-    assert (0 < seconds < 0.1, until) == (True, None)
-
-
-def test_a_side_that_works_can_do_so_before_each_batch_of_a_busy_flow() -> None:
-    side = Working(brings=[1, 2, 3])
-    sourced = Sourced([record(7)], [record(8)], [record(9)], side=side)
-    sourced.next_items()
-    side.given.clear()
-    sourced.producer.may_commit.clear()
-    sourced.commits.begin([], [])
-    threading.Timer(0.2, sourced.producer.may_commit.set).start()
-    sourced.next_items()
-    ((seconds, awaited), *others) = side.given
-    assert (seconds, awaited is None) == (0, True)
-    assert others, "and as long as a commit is awaited"
-    assert all(seconds and until is not None for seconds, until in others)
-
-
-def test_a_side_that_works_has_the_time_of_a_commit_that_is_awaited_without_a_limit() -> None:
-    side = Working()
-    sourced = Sourced(side=side)
-    sourced.producer.may_commit.clear()
-    sourced.commits.begin([], [])
-    threading.Timer(0.1, sourced.producer.may_commit.set).start()
-    sourced.commits.settle()
-    ((seconds, until),) = side.given
-    assert seconds is None
-    assert until is not None
-    assert until.done()
-
-
-class Full(NoSide):
-    """A side that is as full as the test says."""
-
-    full = True
-
-    def is_full(self) -> bool:
-        return self.full
-
-
-def held(flow: str = "flow") -> float | None:
-    return REGISTRY.get_sample_value("paystream_input_held", {"flow": flow})
-
-
-def test_input_stays_in_the_log_while_the_side_is_full() -> None:
-    side = Full()
-    sourced = Sourced([record(7)], side=side)
-    assert sourced.next_items() == []
-    assert (sourced.membership.paused, held()) == (True, 1)
-    side.full = False
-    received, _mark = sourced.next_items()
-    assert isinstance(received, Received)
-    assert (sourced.membership.paused, held()) == (False, 0)
-
-
-def test_a_clean_stop_of_a_full_side_reads_nothing_more() -> None:
-    side = Full()
-    stopping = False
-    sourced = Sourced([record(7)], side=side, stopping=lambda: stopping)
-    sourced.next_items()
-    stopping, side.full = True, False
-    with pytest.raises(StopIteration):
-        sourced.next_items()
-    assert sourced.membership.paused

@@ -20,8 +20,8 @@ from schemas.topics import COMMANDS
 from tests.harness.driver import Collect, FakeClock, OneEpoch
 from tests.harness.kafka_fakes import FakeMembership, FakeProducer, as_membership, as_producer, assignment
 from tests.topology.domain.script import START
+from tests.topology.kafka.sourced import Sourced
 from tests.topology.kafka.test_runner import Running
-from tests.topology.kafka.test_source import Sourced
 from tests.topology.processing.rig import Rig as ProcessingRig
 from tests.topology.reconciliation.rig import Rig as ReconciliationRig
 from tests.topology.test_payments import CREATE, INTENT
