@@ -73,7 +73,7 @@ def run_processing(settings: Settings) -> None:
     )
     side = processing.ProcessingSide(
         _processors(settings),
-        processing.ProcessingConfig(default_limits=limits),
+        processing.ProcessingConfig(default_limits=limits, patient_max=settings["captures_waiting"]),
         partitions=settings["partitions"],
     )
     _run(settings, processing.FLOW, processing.build, side=side)

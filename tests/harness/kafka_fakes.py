@@ -245,6 +245,9 @@ class FakeConsumer:
     def pause(self, places: list[TopicPartition]) -> None:
         self.asked.append(f"pause {len(places)}")
 
+    def resume(self, places: list[TopicPartition]) -> None:
+        assert places == self.assigned
+
     def unassign(self) -> None:
         self.asked.append("unassign")
         self.assigned = None

@@ -31,7 +31,7 @@ __all__ = ["CallEngine", "Engine", "FinishedCall", "Order"]
 
 log = logging.getLogger("paystream.calls")
 
-_END_SECONDS_MAX = 5.0
+_END_SECONDS_MAX = 2.5
 # Adapters keep the deadline themselves; one that does not must not hold its slot for ever.
 _OVERDUE_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 0.5
@@ -88,12 +88,15 @@ class CallEngine:
         self._processors = {processor.name: processor for processor in processors}
         self._boot_seconds = boot_seconds
         self._name = name
+        self._inbox: deque[Order] = deque()
         self._finished: deque[FinishedCall] = deque()
         self._departures: dict[asyncio.Task[None], Departure] = {}
         self._deadlines = Deadlines(look_every_seconds=_LOOK_EVERY_SECONDS)
         self._held_back: Cause | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._news = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._until: Future[None] | None = None
+        self._until_done = asyncio.Event()
 
     def start(self) -> None:
         """Open the processors; raises what they raise."""
@@ -109,13 +112,7 @@ class CallEngine:
     def submit(self, orders: Sequence[Order]) -> None:
         """Make these calls, from the next `work` on."""
         assert self._loop is not None, "not running"
-        for order in orders:
-            departure = Departure(boot_seconds=self._boot_seconds, send_before=order.send_before)
-            if self._held_back is not None:
-                departure.hold_back(self._held_back)
-            task = self._loop.create_task(self._make(order, departure))
-            self._departures[task] = departure
-            self._deadlines.add(task, order.deadline_seconds + _OVERDUE_SECONDS)
+        self._inbox.extend(orders)
 
     def work(self, seconds: float | None, until: Future[None] | None = None) -> None:
         """Go on with all calls; wait for what is `until`, or else for the end of one, if any are under way."""
@@ -138,44 +135,72 @@ class CallEngine:
             return
         self.hold_back(Cause.abandoned)
         try:
-            self._run(asyncio.wait_for(self._end(), _END_SECONDS_MAX))
-        except TimeoutError:
-            log.exception("%s: did not end in %.0f s", self._name, _END_SECONDS_MAX)
-        self._loop.close()
-        self._loop = self._held_back = None
-        self._finished = deque()
+            self._run(self._end())
+        finally:
+            self._loop.close()
+            self._loop = self._held_back = self._until = None
+            self._inbox, self._finished = deque(), deque()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None
         self._loop.run_until_complete(coroutine)
 
     async def _open(self) -> None:
-        self._departures, self._news = {}, asyncio.Event()
+        self._departures, self._ended = {}, asyncio.Event()
         self._deadlines = Deadlines(look_every_seconds=_LOOK_EVERY_SECONDS)
         self._deadlines.open()
         for processor in self._processors.values():
             await processor.open()
 
     async def _work(self, seconds: float | None, until: Future[None] | None) -> None:
+        # First what lies on the connections: a call shall not be written to one that the other side has closed.
+        await asyncio.sleep(0)
+        self._begin()
         for _ in range(_ROUNDS):
             await asyncio.sleep(0)
         if seconds == 0:
             return
         if until is not None:
-            await asyncio.wait([asyncio.wrap_future(until)], timeout=seconds)
+            await _wait_for(self._told_of(until), seconds)
         elif self._departures and not self._finished:
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), seconds)
+            self._ended.clear()
+            await _wait_for(self._ended, seconds)
+
+    def _begin(self) -> None:
+        while self._inbox:
+            order = self._inbox.popleft()
+            departure = Departure(boot_seconds=self._boot_seconds, send_before=order.send_before)
+            if self._held_back is not None:
+                departure.hold_back(self._held_back)
+            task = asyncio.get_running_loop().create_task(self._make(order, departure))
+            self._departures[task] = departure
+            self._deadlines.add(task, order.deadline_seconds + _OVERDUE_SECONDS)
+
+    def _told_of(self, until: Future[None]) -> asyncio.Event:
+        """The event of what is waited for, which may be asked for many times."""
+        if until is not self._until:
+            self._until, self._until_done = until, asyncio.Event()
+            loop, done = asyncio.get_running_loop(), self._until_done
+            until.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+        return self._until_done
 
     async def _end(self) -> None:
-        tasks = list(self._departures)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._deadlines.close()
-        for processor in self._processors.values():
-            await processor.close()
+        calls = list(self._departures)
+        for call in calls:
+            call.cancel()
+        await self._wait_for_the_end_of(calls)
+        closing = [self._deadlines.close(), *(processor.close() for processor in self._processors.values())]
+        await self._wait_for_the_end_of([asyncio.ensure_future(each) for each in closing])
+
+    async def _wait_for_the_end_of(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        if not tasks:
+            return
+        done, pending = await asyncio.wait(tasks, timeout=_END_SECONDS_MAX)
+        if pending:
+            log.error("%s: %d did not end in %.0f s", self._name, len(pending), _END_SECONDS_MAX)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%s: did not end well", self._name, exc_info=error)
 
     async def _make(self, order: Order, departure: Departure) -> None:
         name, started = order.asked.processor, time.monotonic()
@@ -195,7 +220,7 @@ class CallEngine:
             seconds=time.monotonic() - started,
         )
         self._finished.append(FinishedCall(order, answer))
-        self._news.set()
+        self._ended.set()
 
     async def _answer(self, order: Order, departure: Departure, task: asyncio.Task[None]) -> Answer:
         processor = self._processors.get(order.asked.processor)
@@ -226,3 +251,9 @@ class CallEngine:
             log.error("%s: the adapter of %s says not sent of what it sent", self._name, order.asked.processor)
             return Answer(outcome=Outcome.unknown, code=failed)
         return answer
+
+
+async def _wait_for(event: asyncio.Event, seconds: float | None) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -42,8 +42,8 @@ class ProcessingConfig:
     older than `authorization_age_seconds_max` is not sent. A clean stop, and a member that has to give up its shards,
     wait for what has left up to the longest deadline, and `stop_wait_seconds_max` at most.
 
-    No more events are read, of whatever processor, while `patient_max` captures and voids wait: each takes some memory,
-    and none is turned away.
+    No more events are read, of whatever processor, while `patient_max` captures and voids wait for one that is
+    configured: each takes some memory, and none is turned away.
     """
 
     limits: Mapping[str, ProcessorLimits] = field(default_factory=dict)

@@ -102,8 +102,8 @@ class Slots:
 
     @property
     def patient(self) -> int:
-        """How many wait for as long as it takes; and how many are parked, whatever they are."""
-        return sum(lane.waiting_patiently for lane in self._lanes.values()) + sum(map(len, self._parked.values()))
+        """How many wait for as long as it takes, of those that can have a turn in this process."""
+        return sum(lane.waiting_patiently for lane in self._lanes.values())
 
     def stop(self) -> None:
         """Nothing gets a slot any more."""

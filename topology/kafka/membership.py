@@ -115,9 +115,11 @@ class Membership:
         """Let input flow, from the offsets of the assignment: the shards are restored."""
         assert self.assignment is not None
         self._is_read = True
-        self._consumer.assign(
-            [TopicPartition(topic, shard, offset) for (topic, shard), offset in self.assignment.positions.items()]
-        )
+        places = [TopicPartition(topic, shard, offset) for (topic, shard), offset in self.assignment.positions.items()]
+        self._consumer.assign(places)
+        # What was paused under an earlier assignment is so still. Later this would begin again where nothing had been
+        # read yet: it undoes a pause, and no more.
+        self._consumer.resume(places)
 
     def pause(self) -> None:
         """Stop input; polling goes on, to stay in the group."""

@@ -23,7 +23,7 @@ from topology.kafka.epoch import Run, RunEnded
 from topology.kafka.fence import fence
 from topology.kafka.flow import BuildFlow, Clock, FlowContext, FlowSpec, Side, WallClock
 from topology.kafka.membership import Assignment, Membership, StartOffsets
-from topology.kafka.metrics import ENDED, FENCED, RESTORE_SECONDS, SHARDS
+from topology.kafka.metrics import ENDED, FENCED, INPUT_HELD, RESTORE_SECONDS, SHARDS
 from topology.kafka.restore import restore
 from topology.kafka.sink import TransactionSink
 from topology.kafka.source import GroupSource
@@ -208,7 +208,9 @@ class FlowRunner:
     def _report(self, shards: tuple[int, ...] | None) -> None:
         self._status.shards = shards
         SHARDS.labels(self._spec.name).set(len(shards or ()))
-        if shards is not None:
+        if shards is None:
+            INPUT_HELD.labels(self._spec.name).set(False)
+        else:
             self._status.restored_at = time.monotonic()
 
     def _recover(self, failure: KafkaException) -> None:

@@ -64,7 +64,6 @@ class GroupSource(DynamicSource[Item]):
         self._rest_checked_at = self._drained_at = clock.now()
         self._quiet_since = time.monotonic()
         self._is_full = False
-        INPUT_HELD.labels(spec.name).set(False)
         self._membership = membership
         self._run = run
         self._commits = commits

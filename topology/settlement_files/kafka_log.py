@@ -26,7 +26,13 @@ NAME = "settlement-import"
 _SPEC = FlowSpec(name=NAME, inputs=(), changelog=None)
 _TIMEOUT_SECONDS = 30.0
 _WAIT_SECONDS = 0.2
-_WITHOUT_LEADER = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
+_WITHOUT_LEADER = (
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+)
 
 
 class KafkaFileLog:

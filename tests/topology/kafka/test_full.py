@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,12 @@ class Filling(NoSide):
 
     def __init__(self) -> None:
         self.full = False
+        self.is_full_in_this_run_only = False
         self.asked = itertools.count()
+
+    def close(self) -> None:
+        if self.is_full_in_this_run_only:
+            self.full = False
 
     def is_full(self) -> bool:
         next(self.asked)
@@ -39,10 +45,10 @@ def flow(kafka_bootstrap: str, tmp_path: Path) -> Iterator[Counting]:
 
 
 @contextlib.contextmanager
-def running(flow: Counting, side: Filling, *instances: str) -> Iterator[None]:
+def running(flow: Counting, side: Filling, *instances: str, finishing: bool = False) -> Iterator[None]:
     """Members in threads of this process, until the end of the block."""
     ended = threading.Event()
-    members = [threading.Thread(target=run, args=(flow, side, instance, ended)) for instance in instances]
+    members = [threading.Thread(target=run, args=(flow, side, instance, ended, finishing)) for instance in instances]
     try:
         for member in members:
             member.start()
@@ -53,9 +59,9 @@ def running(flow: Counting, side: Filling, *instances: str) -> Iterator[None]:
             member.join()
 
 
-def run(flow: Counting, side: Filling, instance: str, ended: threading.Event) -> None:
+def run(flow: Counting, side: Filling, instance: str, ended: threading.Event, finishing: bool) -> None:
     kafka.run_flow(
-        flow.spec,
+        replace(flow.spec, finishes_before_leaving=finishing),
         lambda context: build_counting(context, flow.prefix),
         config=KafkaConfig(bootstrap=flow.bootstrap),
         instance=instance,
@@ -87,6 +93,24 @@ def test_filled_and_emptied_all_the_time_it_reads_each_input_once(flow: Counting
             time.sleep(0.1)
             side.full = not side.full
     with running(flow, side, "0", "1"):
+        flow.check()
+
+
+@pytest.mark.parametrize("finishing", [False, True])
+def test_one_that_was_full_when_the_group_changed_reads_on(flow: Counting, finishing: bool) -> None:
+    first, second = Filling(), Filling()
+    with running(flow, first, "0", finishing=finishing):
+        flow.send(100)
+        flow.check()
+        first.full = True
+        asked = next(first.asked)
+        wait_for(lambda: next(first.asked) > asked + 10, what="a full side", within_seconds=10.0)
+        first.is_full_in_this_run_only = True
+        with running(flow, second, "1", finishing=finishing):
+            wait_for(lambda: next(second.asked) > 10, what="the second member", within_seconds=30.0)
+            flow.send(200)
+            flow.check()
+        flow.send(200)
         flow.check()
 
 

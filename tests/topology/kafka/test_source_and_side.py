@@ -105,10 +105,10 @@ def test_a_side_that_works_can_do_so_before_each_batch_of_a_busy_flow() -> None:
     sourced.commits.begin([], [])
     threading.Timer(0.2, sourced.producer.may_commit.set).start()
     sourced.next_items()
-    ((seconds, awaited), *others) = side.given
+    ((seconds, awaited), *meanwhile) = side.given
     assert (seconds, awaited is None) == (0, True)
-    assert others, "and as long as a commit is awaited"
-    assert all(seconds and until is not None for seconds, until in others)
+    assert meanwhile, "and as long as a commit is awaited"
+    assert all(seconds and until is not None for seconds, until in meanwhile)
 
 
 def test_a_side_that_works_has_the_time_of_a_commit_that_is_awaited_without_a_limit() -> None:

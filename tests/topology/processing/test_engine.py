@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
+from unittest import mock
 
 import pytest
 
@@ -296,3 +300,81 @@ def test_at_once_a_call_gets_as_far_as_it_can_without_waiting(start: Start) -> N
 
 def test_an_engine_that_was_not_started_has_nothing_to_do() -> None:
     CallEngine([Scripted("a", approve)]).work(60.0)
+
+
+def test_what_is_awaited_is_told_of_once_however_often_it_is_waited_for(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = start(Scripted("a", approve))
+    awaited: Future[None] = Future()
+    told: list[object] = []
+    with mock.patch.object(awaited, "add_done_callback", wraps=awaited.add_done_callback) as add:
+        for _ in range(20):
+            engine.work(0.001, awaited)
+        told.append(add.call_count)
+    awaited.set_exception(OSError("the commit failed"))
+    engine.work(5.0, awaited)
+    gc.collect()
+    assert told == [1]
+    assert not caplog.records
+
+
+def test_a_connection_that_was_closed_meanwhile_is_known_to_be_before_a_call_is_made(start: Start) -> None:
+    class Connected(Scripted, asyncio.Protocol):
+        is_lost = False
+
+        async def open(self) -> None:
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+
+        def connection_lost(self, _error: Exception | None) -> None:
+            self.is_lost = True
+
+    async def say(_call: Call, departure: Departure) -> Answer:
+        return Answer(outcome=Outcome.declined if processor.is_lost else Outcome.approved)
+
+    ours, theirs = socket.socketpair()
+    processor = Connected("a", say)
+    engine = start(processor)
+    theirs.close()
+    engine.submit([order(1)])
+    engine.work(0)
+    (finished,) = engine.take(10)
+    assert finished.answer.outcome is Outcome.declined
+
+
+def test_it_ends_although_an_adapter_does_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine_module, "_END_SECONDS_MAX", 0.1)
+
+    class Failing(Scripted):
+        async def close(self) -> None:
+            raise OSError("no goodbye")
+
+    async def hold_on(_call: Call, departure: Departure) -> Answer:
+        while not over:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        return APPROVED
+
+    over = False
+    failing, other = Failing("a", hold_on), Scripted("b", approve)
+    engine = CallEngine([failing, other])
+    engine.start()
+    engine.submit([order(1)])
+    engine.work(0)
+    with mock.patch.object(asyncio.SelectorEventLoop, "close"):
+        # The loop stays, so that what would not end can be ended here.
+        loop = engine._loop
+        engine.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "calls: 1 did not end in 0 s",
+        "calls: did not end well",
+    ]
+    assert other.closed == 1
+    over = True
+    assert loop is not None
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
+    engine.start()
+    engine.close()

@@ -252,15 +252,21 @@ def test_no_more_is_read_while_too_many_captures_wait_until_some_fewer_do() -> N
     assert not rig.side.is_full()
 
 
-def test_those_that_rest_and_those_whose_processor_is_not_configured_count_too() -> None:
-    rig = Rig(config=ProcessingConfig(patient_max=2))
+def test_those_that_rest_count_too_but_not_those_that_cannot_have_a_turn_here() -> None:
+    rig = Rig(config=ProcessingConfig(patient_max=1))
+    rig.pipe(*(renamed(event, number, processor="gone") for number in (2, 3) for event in captures(number)))
+    assert not rig.side.is_full()
     rig.pipe(*captures(1))
     rig.answer(not_sent())
-    assert not rig.side.is_full()
-    rig.pipe(*(renamed(event, 2, processor="gone") for event in captures(2)))
     assert rig.side.is_full()
-    successor = rig.successor(config=ProcessingConfig(patient_max=1))
-    assert successor.side.is_full(), "the one that is parked is found again"
+
+
+def test_a_successor_of_one_that_was_full_is_full_at_once() -> None:
+    config = ProcessingConfig(default_limits=ProcessorLimits(in_flight_max=1), patient_max=3)
+    rig = Rig(config=config)
+    rig.pipe(*captures(1, 2, 3, 4, 5))
+    rig.crash()
+    assert rig.side.is_full()
 
 
 def test_authorizations_never_hold_up_the_input() -> None:

@@ -131,9 +131,10 @@ class Link(asyncio.Protocol):
         self._asked[key] = answered
         try:
             self.write(frame_of(message))
-            async with asyncio.timeout(seconds_max):
-                return await answered
-        except (TimeoutError, ConnectionError):
+            # Not a time-out that cancels: an answer that has come by then counts, however late it is looked at.
+            await asyncio.wait([answered], timeout=seconds_max)
+            return answered.result() if answered.done() else None
+        except ConnectionError:
             return None
         finally:
             del self._asked[key]
