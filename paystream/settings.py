@@ -228,7 +228,7 @@ TABLE = (
     Setting("iso8583_reversal_family", "0400", _reversal_family, "message type of its reversals, `0400` or `0420`"),
     Setting("call_deadline_seconds", "10", _seconds, "how long a processor call may take"),
     Setting("calls_in_flight", "2000", _count, "calls in flight at once, per processor and process"),
-    Setting("captures_waiting", "100000", _count, "captures and voids that wait at once; then no input is read"),
+    Setting("captures_waiting", "100000", _count, "captures and voids that wait in a process before it reads no more"),
     Setting(
         "ladder_seconds",
         "10,60,300,1800,3600,21600,86400",

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from schemas.processing import CallKind, Outcome
 from tests.chaos.evidence import ISO8583, Booking
+from tests.harness.stack import wait_for
 from tests.sandbox.card_network.network_process import NetworkProcess
 from tests.topology.domain.network import APPROVED, Answer, Call, Network
 from tests.topology.processing.rig import DEDUPLICATES, FakeEngine, StubProcessor, unknown
@@ -18,7 +19,7 @@ from topology.processors import Answer as Heard
 from topology.processors import Capabilities, HttpJsonProcessor, HttpProcessorConfig, Processor
 from topology.processors.iso8583 import Acquirer, Iso8583Config, Iso8583Processor
 
-__all__ = ["BANK", "Bank", "HttpBank", "IsoBank", "MemoryBank"]
+__all__ = ["BANK", "Bank", "HttpBank", "IsoBank", "MemoryBank", "wait_until_booked"]
 
 BANK = "cardnet"
 """The one processor's name, where it does not speak ISO 8583."""
@@ -174,7 +175,9 @@ class _ProcessBank:
         return self._engines
 
     def serve(self) -> bool:
-        """The network serves itself."""
+        """The network serves itself, but calls go on only while they are given time."""
+        for engine in self._engines:
+            engine.work(0)
         return any(engine.under_way for engine in self._engines)
 
     def bookings(self) -> list[Booking]:
@@ -234,6 +237,16 @@ class IsoBank(_ProcessBank):
         )
         lookups = replace(calls, connections=0)
         super().__init__(network, Iso8583Processor(calls), Iso8583Processor(lookups))
+
+
+def wait_until_booked(bank: Bank) -> None:
+    """Until what has been called has a booking; nobody hears the answer meanwhile."""
+
+    def is_booked() -> bool:
+        bank.serve()
+        return bool(bank.bookings())
+
+    wait_for(is_booked, what="a booking", within_seconds=20.0)
 
 
 class _WatchedEngine(CallEngine):

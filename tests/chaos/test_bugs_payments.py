@@ -16,10 +16,9 @@ import pytest
 
 from schemas.partitioner import partition
 from schemas.processing import CallKind
-from tests.chaos.banks import HttpBank, MemoryBank
+from tests.chaos.banks import HttpBank, MemoryBank, wait_until_booked
 from tests.chaos.bugs import BUGS, planted
 from tests.chaos.shop import FORGET_AFTER_SECONDS, Shop
-from tests.harness.stack import wait_for
 from tests.ingress.fakes import PARTITIONS
 from tests.sandbox.card_network.network_process import NetworkProcess
 from tests.topology.processing.rig import DEDUPLICATES
@@ -53,18 +52,13 @@ def opened(shop: Shop, key: str = "order") -> str:
     return str(created.answer["id"])
 
 
-def is_booked(bank: HttpBank, *, requests: int = 1) -> None:
-    """Wait until the network has been asked so often."""
-    wait_for(lambda: sum(one.requests for one in bank.bookings()) >= requests, what="a booking", within_seconds=20.0)
-
-
 def answers_too_late(networks: Networks) -> list[str]:
     """An authorization is approved, and its caller hears nothing before its deadline."""
     bank = HttpBank(networks.plain, deduplicates=False)
     with Shop(bank, deadline_seconds=1.0) as shop:
         shop.pay(opened(shop), "tok_timeoutThenApproved", wait=0)
         shop.settle()
-        is_booked(bank)
+        wait_until_booked(bank)
         shop.heal()
         return shop.findings()
 
@@ -74,7 +68,7 @@ def dies_before_the_answer(bank: HttpBank) -> list[str]:
     with Shop(bank, deadline_seconds=2.0) as shop:
         shop.pay(opened(shop), "tok_timeoutThenApproved", wait=0)
         shop.processing_reads()
-        is_booked(bank)
+        wait_until_booked(bank)
         shop.processing.crash()
         shop.heal()
         return shop.findings()

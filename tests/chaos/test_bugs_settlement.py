@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.banks import HttpBank, IsoBank
+from tests.chaos.banks import HttpBank, IsoBank, wait_until_booked
 from tests.chaos.bugs import BUGS, planted
 from tests.chaos.desk import Desk, ImportDied
 from tests.chaos.evidence import Adjustment
 from tests.chaos.merchants import HTTP
 from tests.chaos.shop import Shop
-from tests.harness.stack import wait_for
 from tests.sandbox.card_network.network_process import NetworkProcess
 
 _A_DAY_SECONDS = 86_400.0
@@ -37,7 +36,7 @@ def dies_before_the_answer(network: NetworkProcess) -> list[str]:
     with Shop(bank, deadline_seconds=1.0) as shop:
         shop.pay(opened(shop), "tok_timeoutThenApproved", wait=0)
         shop.processing_reads()
-        wait_for(lambda: bank.bookings(), what="a booking", within_seconds=20.0)
+        wait_until_booked(bank)
         shop.processing.crash()
         shop.heal()
         return shop.findings()

@@ -128,6 +128,9 @@ class CallEngine:
         self._held_back = cause
         for departure in self._departures.values():
             departure.hold_back(cause)
+        not_begun = Answer(outcome=Outcome.not_sent, code=cause)
+        self._finished.extend(FinishedCall(order, not_begun) for order in self._inbox)
+        self._inbox.clear()
 
     def close(self) -> None:
         """Abandon every call."""
@@ -197,7 +200,7 @@ class CallEngine:
             return
         done, pending = await asyncio.wait(tasks, timeout=_END_SECONDS_MAX)
         if pending:
-            log.error("%s: %d did not end in %.0f s", self._name, len(pending), _END_SECONDS_MAX)
+            log.error("%s: %d did not end in %.1f s", self._name, len(pending), _END_SECONDS_MAX)
         for task in done:
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.error("%s: did not end well", self._name, exc_info=error)

@@ -117,8 +117,7 @@ class Membership:
         self._is_read = True
         places = [TopicPartition(topic, shard, offset) for (topic, shard), offset in self.assignment.positions.items()]
         self._consumer.assign(places)
-        # What was paused under an earlier assignment is so still. Later this would begin again where nothing had been
-        # read yet: it undoes a pause, and no more.
+        # What was paused under an earlier assignment is so still.
         self._consumer.resume(places)
 
     def pause(self) -> None:

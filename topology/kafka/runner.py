@@ -208,9 +208,8 @@ class FlowRunner:
     def _report(self, shards: tuple[int, ...] | None) -> None:
         self._status.shards = shards
         SHARDS.labels(self._spec.name).set(len(shards or ()))
-        if shards is None:
-            INPUT_HELD.labels(self._spec.name).set(False)
-        else:
+        INPUT_HELD.labels(self._spec.name).set(False)
+        if shards is not None:
             self._status.restored_at = time.monotonic()
 
     def _recover(self, failure: KafkaException) -> None:

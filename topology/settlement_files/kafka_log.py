@@ -26,7 +26,7 @@ NAME = "settlement-import"
 _SPEC = FlowSpec(name=NAME, inputs=(), changelog=None)
 _TIMEOUT_SECONDS = 30.0
 _WAIT_SECONDS = 0.2
-_WITHOUT_LEADER = (
+_CHANGING_HANDS = (
     KafkaError.KAFKA_STORAGE_ERROR,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -99,7 +99,7 @@ class KafkaFileLog:
             try:
                 return consumer.get_watermark_offsets(place, timeout=_TIMEOUT_SECONDS, cached=False)
             except KafkaException as error:
-                if error.args[0].code() not in _WITHOUT_LEADER or time.monotonic() > deadline:
+                if error.args[0].code() not in _CHANGING_HANDS or time.monotonic() > deadline:
                     raise
             finally:
                 consumer.close()

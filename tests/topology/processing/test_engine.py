@@ -201,7 +201,9 @@ def test_hold_back_what_has_not_left(start: Start) -> None:
     engine = start(Scripted("a", leave_late))
     engine.submit([order(1), order(2)])
     work_for(engine, 0.05)
+    engine.submit([order(4)])
     engine.hold_back(Cause.stopping)
+    assert engine.take(10) == [FinishedCall(order(4), Answer(outcome=Outcome.not_sent, code=Cause.stopping))]
     engine.submit([order(3)])
     answers = {each.order.payment_intent_id[-1]: each.answer for each in wait_for(engine, 3)}
     assert answers["1"] == APPROVED
@@ -368,7 +370,7 @@ def test_it_ends_although_an_adapter_does_not(
         loop = engine._loop
         engine.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "calls: 1 did not end in 0 s",
+        "calls: 1 did not end in 0.1 s",
         "calls: did not end well",
     ]
     assert other.closed == 1

@@ -138,6 +138,9 @@ class Link(asyncio.Protocol):
             return None
         finally:
             del self._asked[key]
+            if not answered.cancel() and not answered.cancelled():
+                # Taken note of, also where whoever asked was cancelled meanwhile.
+                answered.exception()
 
     # What the loop tells.
 
