@@ -253,8 +253,8 @@ class Processor(Protocol):
     def prepare(self, asked: InFlightCall, lease: Lease) -> Mapping[str, str]:
         """What has to be on record of a call before it may leave, and is not yet in its `processor_data`.
 
-        Called when the call is announced, each time anew; without I/O. What it says commits
-        with the entry, and stands in the call's result, whatever that is.
+        Called when the call is announced, each time anew; without I/O. What it says commits with the entry, and stands
+        in the call's result, whatever that is.
         """
 
     async def open(self) -> None:

@@ -1,8 +1,8 @@
 """Which call an answer belongs to: by response type, DE 7, 11, 32, 37 and 41, whatever connection it comes in on.
 
-Used on the loop by the processor, which waits, and by the pool, which hands in what arrives. What nobody
-waits for is counted and dropped; of a late answer to an authorization the approval code (DE 38) is kept for a while,
-for the reversal that follows a time-out.
+Used on the loop by the processor, which waits, and by the pool, which hands in what arrives. What nobody waits for is
+counted and dropped; of a late answer to an authorization the approval code (DE 38) is kept for a while, for the
+reversal that follows a time-out.
 """
 
 from __future__ import annotations
